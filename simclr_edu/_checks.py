@@ -1,0 +1,96 @@
+"""Input checks that every public function shares: one sentence, what it got and what it wanted."""
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def check_tensor(value: object, name: str) -> Tensor:
+    """Return ``value`` if it is a tensor; otherwise raise TypeError naming what it is."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    return value
+
+
+def check_images(value: object, name: str = "images", *, channels: int | None = 3) -> Tensor:
+    """Return ``value`` if it is a non-empty batch of images: ``(B, C, H, W)``, uint8 or floating point.
+
+    Raises:
+        TypeError: not a tensor, or neither uint8 nor floating point.
+        ValueError: not four-dimensional, empty, or with another number of channels than ``channels``.
+    """
+    x = check_tensor(value, name)
+    if x.ndim != 4:
+        raise ValueError(f"{name} must be a batch of shape (B, C, H, W), got shape {tuple(x.shape)}")
+    if 0 in x.shape:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(x.shape)}")
+    if channels is not None and x.shape[1] != channels:
+        raise ValueError(f"{name} must have {channels} channels, got shape {tuple(x.shape)}")
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise TypeError(f"{name} must be uint8 (0 to 255) or floating point (0 to 1), got {x.dtype}")
+    return x
+
+
+def check_matrix(value: object, name: str) -> Tensor:
+    """Return ``value`` if it is a non-empty floating-point matrix ``(N, d)``."""
+    x = check_tensor(value, name)
+    if x.ndim != 2:
+        raise ValueError(f"{name} must be a matrix of shape (N, d), got shape {tuple(x.shape)}")
+    if 0 in x.shape:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {x.dtype}")
+    return x
+
+
+def check_labels(value: object, name: str, length: int | None = None) -> Tensor:
+    """Return ``value`` if it is a vector of integer class labels ``(N,)``, none negative."""
+    x = check_tensor(value, name)
+    if x.ndim != 1:
+        raise ValueError(f"{name} must be a vector of shape (N,), got shape {tuple(x.shape)}")
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(f"{name} must be integers, got {x.dtype}")
+    if length is not None and len(x) != length:
+        raise ValueError(f"{name} must hold one label per row, got {len(x)} labels for {length} rows")
+    if len(x) and int(x.min()) < 0:
+        raise ValueError(f"{name} must not be negative, got {int(x.min())}")
+    return x
+
+
+def check_positive(value: object, name: str) -> float:
+    """Return ``value`` as a float if it is a finite number greater than zero."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number greater than 0, got {value}")
+    return float(value)
+
+
+def check_int(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
+    """Return ``value`` as an int if it is a whole number from ``minimum`` to ``maximum``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__}")
+    if value < minimum or (maximum is not None and value > maximum):
+        wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ValueError(f"{name} must be {wanted}, got {value}")
+    return int(value)
+
+
+def check_fraction(value: object, name: str) -> float:
+    """Return ``value`` as a float if it lies from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number from 0 to 1, got {type(value).__name__}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {value}")
+    return float(value)
+
+
+def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``choices``."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return str(value)
