@@ -1,0 +1,129 @@
+"""Checkpoints that are whole or not there at all, and that say what is wrong with them.
+
+A checkpoint is an ordinary ``torch.save`` file of tensors and plain values, named after its step and read
+with ``weights_only=True``, so that opening somebody else's cannot run code. The two newest are kept: a
+damaged newest one still leaves a good one to go on from.
+"""
+
+import contextlib
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+FORMAT = "simclr_edu.checkpoint.1"
+_KEEP = 2
+_NAME = re.compile(r"^checkpoint-(\d{8})\.pt$")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, foreign, or belongs to another configuration."""
+
+
+def list_checkpoints(directory: str | os.PathLike[str]) -> list[Path]:
+    """The checkpoints in ``directory``, oldest first; none if the directory does not exist."""
+    folder = Path(directory)
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.match(path.name))
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of ``path`` only once it is complete and on the disk.
+
+    A reader, or a crash at any moment, sees the old file or the new one, never half of one.
+
+    Raises:
+        OSError: the directory cannot be written to, or the disk is full; ``path`` is then as it was.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # the content must reach the disk before the name does
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def save_checkpoint(directory: str | os.PathLike[str], step: int, state: dict[str, Any]) -> Path:
+    """Save ``state`` as the checkpoint of ``step`` and remove all but the two newest.
+
+    Raises:
+        OSError: the directory cannot be written to, or the disk is full; older checkpoints stay.
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"checkpoint-{step:08d}.pt"
+    with atomic_file(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
+    for old in list_checkpoints(folder)[:-_KEEP]:
+        with contextlib.suppress(OSError):
+            old.unlink()
+    return path
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read one checkpoint file onto the CPU, checking every byte of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or was not written by this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}")
+    try:
+        with zipfile.ZipFile(
+            path
+        ) as archive:  # torch.save writes a zip file: its checksums find flipped bits
+            bad = archive.testzip()
+        if bad is not None:
+            raise CheckpointError(f"{path} is damaged (the checksum of {bad} does not match)")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is damaged, cut short, or not a checkpoint ({type(error).__name__})"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was not written by simclr_edu (wanted format {FORMAT})")
+    return state
+
+
+def read_latest(directory: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint of a run's directory.
+
+    Raises:
+        CheckpointError: there is none, or the newest is damaged; the message names the last good one.
+    """
+    paths = list_checkpoints(directory)
+    if not paths:
+        raise CheckpointError(f"{directory} holds no checkpoint; give the directory of a run")
+    try:
+        return paths[-1], read_checkpoint(paths[-1])
+    except CheckpointError as error:
+        good = next((p for p in reversed(paths[:-1]) if _is_good(p)), None)
+        way_on = (
+            f"the last good one is {good.name}: delete {paths[-1].name} to go on from it"
+            if good
+            else "there is no older one to go back to"
+        )
+        raise CheckpointError(f"{error}; {way_on}") from error
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
