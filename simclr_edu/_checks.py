@@ -64,28 +64,31 @@ def check_positive(value: object, name: str) -> float:
     """Return ``value`` as a float if it is a finite number greater than zero."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value <= 0:
+    number = float(value)
+    if not math.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number greater than 0, got {value}")
-    return float(value)
+    return number
 
 
 def check_int(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
     """Return ``value`` as an int if it is a whole number from ``minimum`` to ``maximum``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number, got {type(value).__name__}")
-    if value < minimum or (maximum is not None and value > maximum):
+    number = int(value)
+    if number < minimum or (maximum is not None and number > maximum):
         wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
         raise ValueError(f"{name} must be {wanted}, got {value}")
-    return int(value)
+    return number
 
 
 def check_fraction(value: object, name: str) -> float:
     """Return ``value`` as a float if it lies from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number from 0 to 1, got {type(value).__name__}")
-    if not 0 <= value <= 1:
+    number = float(value)
+    if not 0 <= number <= 1:
         raise ValueError(f"{name} must be from 0 to 1, got {value}")
-    return float(value)
+    return number
 
 
 def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
