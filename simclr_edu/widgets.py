@@ -1,0 +1,329 @@
+"""Sliders around the figures of :mod:`simclr_edu.plots`.
+
+Every widget redraws with one pure function of ``plots``, its static twin, so that a page without a
+kernel shows the same picture for one setting. A redraw replaces the bytes of one ``ipywidgets.Image``:
+nothing flickers, no output grows and no figure stays open. Below the picture stands its alt text, which
+screen readers announce when it changes. Sliders work with the arrow keys.
+
+All work without a front end too: setting ``explorer.controls["temperature"].value`` redraws
+``explorer.image``.
+"""
+
+import html
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from simclr_edu import plots
+from simclr_edu._checks import check_images, check_int, check_matrix, check_positive, check_tensor
+
+_DESCRIPTION = {"description_width": "9em"}
+_WIDE = ipywidgets.Layout(width="32em", max_width="100%")
+
+
+class _Display(ipywidgets.VBox):
+    """One picture with its alt text below, and room for controls above."""
+
+    def __init__(self, controls: Sequence[ipywidgets.Widget] = ()) -> None:
+        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        self.caption = ipywidgets.HTML()
+        super().__init__([*controls, self.image, self.caption])
+
+    def draw(self, fig: Figure) -> None:
+        """Replace the picture by ``fig``, and its alt text with it."""
+        alt = str(getattr(fig, "alt_text", ""))
+        self.image.value = plots.to_png(fig, small=False)
+        self.image.tooltip = alt
+        self.caption.value = f'<small role="status" aria-live="polite">{html.escape(alt)}</small>'
+
+
+class Explorer(_Display):
+    """Controls above the picture that they redraw.
+
+    Attributes:
+        controls: the sliders and boxes by name.
+        image: the ``ipywidgets.Image`` that holds the picture as PNG.
+        caption: the alt text, as HTML.
+    """
+
+    def __init__(self, controls: Mapping[str, ipywidgets.Widget], figure: Callable[..., Figure]) -> None:
+        """Draw ``figure(**{name: value of the control})`` now and whenever a value changes."""
+        self.controls = dict(controls)
+        self._figure = figure
+        super().__init__(list(self.controls.values()))
+        for control in self.controls.values():
+            control.observe(self._redraw, names="value")
+        self._redraw()
+
+    def _redraw(self, change: object = None) -> None:
+        self.draw(self._figure(**{name: control.value for name, control in self.controls.items()}))
+
+
+def _slider(kind: type[ipywidgets.Widget], description: str, **settings: Any) -> ipywidgets.Widget:
+    return kind(description=description, style=_DESCRIPTION, layout=_WIDE, **settings)
+
+
+def _temperature(value: float = 0.5) -> ipywidgets.Widget:
+    return _slider(
+        ipywidgets.FloatLogSlider,
+        "temperature",
+        base=10,
+        min=-2,
+        max=1,
+        step=0.05,
+        value=value,
+        readout_format=".2f",
+    )
+
+
+# --- augmentation -------------------------------------------------------------------------------------
+
+
+def augmentation_explorer(
+    image: Tensor,
+    seed: int = 0,
+    augment_factory: Callable[..., Callable[..., Tensor]] | None = None,
+    views: int = 7,
+) -> Explorer:
+    """Move the strengths of the augmentation and see views of one picture.
+
+    The random choices stay as they are while a strength moves, so one sees what that strength does; the
+    slider ``draw`` rolls the dice anew. Static twin: ``plots.image_grid``.
+
+    Args:
+        image: one picture, uint8 ``(3, H, W)``.
+        seed: of the first draw.
+        augment_factory: makes the augmentation; called with ``size``, ``strength``, ``blur``,
+            ``crop_scale`` and ``grayscale``, it returns a callable ``(images, generator=...)``. The
+            default is ``simclr_edu.augment.SimCLRAugment``.
+        views: number of views, 1 to 15.
+
+    Raises:
+        TypeError, ValueError: not one uint8 picture, or a number out of range.
+    """
+    picture = check_tensor(image, "image")
+    if picture.ndim != 3:
+        raise ValueError(f"image must be one picture of shape (3, H, W), got shape {tuple(picture.shape)}")
+    if picture.dtype != torch.uint8:
+        raise TypeError(f"image must be uint8 (0 to 255), got {picture.dtype}")
+    check_images(picture[None], "image")
+    count = check_int(views, "views", 1, 15)
+    first = check_int(seed, "seed", 0)
+    if augment_factory is None:
+        from simclr_edu.augment import SimCLRAugment
+
+        augment_factory = SimCLRAugment
+    factory, side = augment_factory, int(picture.shape[1])
+    batch = picture[None].expand(count, -1, -1, -1)  # (views, 3, H, W)
+    names = ["original", *(f"view {k + 1}" for k in range(count))]
+
+    def figure(strength: float, crop_minimum: float, grayscale: float, blur: bool, draw: int) -> Figure:
+        augment = factory(
+            size=side, strength=strength, blur=blur, crop_scale=(crop_minimum, 1.0), grayscale=grayscale
+        )
+        made = augment(batch, generator=torch.Generator().manual_seed(draw))  # (views, 3, side, side)
+        original = picture[None].float() / 255
+        if original.shape != made[:1].shape:  # the views are square
+            original = torch.nn.functional.interpolate(original, made.shape[2:], mode="area")
+        return plots.image_grid(
+            torch.cat([original, made.cpu()]),
+            names,
+            columns=4,
+            title=f"{count} views: strength {strength:g}, crops from {100 * crop_minimum:g}% of the area",
+        )
+
+    sliders = {
+        "strength": _slider(ipywidgets.FloatSlider, "jitter strength", min=0, max=1.5, step=0.05, value=0.5),
+        "crop_minimum": _slider(
+            ipywidgets.FloatSlider, "smallest crop", min=0.02, max=1, step=0.02, value=0.08
+        ),
+        "grayscale": _slider(ipywidgets.FloatSlider, "grayscale chance", min=0, max=1, step=0.05, value=0.2),
+        "blur": _slider(ipywidgets.Checkbox, "blur half of them", value=False),
+        "draw": _slider(ipywidgets.IntSlider, "new draw (seed)", min=first, max=first + 99, value=first),
+    }
+    return Explorer(sliders, figure)
+
+
+# --- loss and temperature -----------------------------------------------------------------------------
+
+
+def similarity_explorer(z1: Tensor, z2: Tensor) -> Explorer:
+    """Pick an anchor and a temperature: its row of the similarity matrix, the softmax, the loss.
+
+    Static twin: ``plots.anchor_softmax``.
+
+    Args:
+        z1: projections of view 1, ``(N, d)``, N from 2 to 256.
+        z2: projections of view 2, ``(N, d)``.
+
+    Raises:
+        TypeError, ValueError: not two such matrices of one shape.
+    """
+    first, second = check_matrix(z1, "z1"), check_matrix(z2, "z2")
+    if first.shape != second.shape:
+        raise ValueError(f"z1 and z2 must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
+    check_int(len(first), "the number of pairs", 2, 256)
+    z = torch.nn.functional.normalize(torch.cat([first, second]).detach().cpu().double(), dim=1)  # (2N, d)
+    sim = z @ z.T  # (2N, 2N)
+    sliders = {
+        "anchor": _slider(ipywidgets.IntSlider, "anchor", min=0, max=len(z) - 1, value=0),
+        "temperature": _temperature(),
+    }
+    return Explorer(sliders, lambda anchor, temperature: plots.anchor_softmax(sim, anchor, temperature))
+
+
+def temperature_explorer(similarities: plots.ArrayLike, positive_index: int) -> Explorer:
+    """Move the temperature: the softmax weights of one anchor, and which negatives carry the gradient.
+
+    Static twin: ``plots.temperature_effect``.
+
+    Args:
+        similarities: ``(K,)`` cosine similarities to the candidates, the anchor itself left out.
+        positive_index: which candidate is the positive.
+
+    Raises:
+        TypeError, ValueError: as ``plots.temperature_effect``.
+    """
+    return Explorer(
+        {"temperature": _temperature()},
+        lambda temperature: plots.temperature_effect(similarities, positive_index, temperature),
+    )
+
+
+def loss_floor_explorer() -> Explorer:
+    """Move the batch size: what a guessing encoder scores. Static twin: ``plots.loss_floor``."""
+    sizes = [2**k for k in range(1, 14)]
+    slider = _slider(ipywidgets.SelectionSlider, "batch size N", options=sizes, value=256)
+    return Explorer({"num_pairs": slider}, plots.loss_floor)
+
+
+# --- results ------------------------------------------------------------------------------------------
+
+
+def tsne_explorer(
+    precomputed: Mapping[tuple[float, int], plots.ArrayLike],
+    labels: plots.ArrayLike,
+    class_names: Sequence[str],
+) -> Explorer:
+    """Move the perplexity and the seed of maps made beforehand. Static twin: ``plots.embedding_scatter``.
+
+    Args:
+        precomputed: ``{(perplexity, seed): points (N, 2)}``, with every perplexity for every seed.
+        labels: ``(N,)`` class of each point.
+        class_names: a name for each class.
+
+    Raises:
+        ValueError: no maps, or a combination is missing.
+        TypeError, ValueError: as ``plots.embedding_scatter``.
+    """
+    if not precomputed:
+        raise ValueError("precomputed must hold at least one map, got none")
+    perplexities = sorted({perplexity for perplexity, _ in precomputed})
+    seeds = sorted({seed for _, seed in precomputed})
+    if missing := [(p, s) for p in perplexities for s in seeds if (p, s) not in precomputed]:
+        raise ValueError(f"precomputed must hold every perplexity for every seed, missing {missing[0]}")
+
+    def figure(perplexity: float, seed: int) -> Figure:
+        title = f"t-SNE at perplexity {perplexity:g}, seed {seed}: distances between groups mean little"
+        return plots.embedding_scatter(precomputed[perplexity, seed], labels, class_names, title=title)
+
+    middle = perplexities[len(perplexities) // 2]
+    sliders = {
+        "perplexity": _slider(ipywidgets.SelectionSlider, "perplexity", options=perplexities, value=middle),
+        "seed": _slider(ipywidgets.SelectionSlider, "seed", options=seeds, value=seeds[0]),
+    }
+    return Explorer(sliders, figure)
+
+
+def label_budget_explorer(
+    fractions: plots.ArrayLike, results: Mapping[str, plots.ArrayLike], chance: float | None = None
+) -> Explorer:
+    """Move the share of labels, and reveal one method after the other. Static twin: ``plots.label_budget``.
+
+    Args:
+        fractions: ``(F,)`` shares of the training labels, above 0 to 1.
+        results: name to accuracies from 0 to 1, as for ``plots.label_budget``, in the order of revealing.
+        chance: accuracy of a guess, drawn as a line.
+
+    Raises:
+        TypeError, ValueError: as ``plots.label_budget``.
+    """
+    plots.label_budget(fractions, results, chance)  # complain at once, not at the first move
+    values = sorted(float(f) for f in np.asarray(fractions, dtype=float))
+    options = [(f"{100 * f:g}%", f) for f in values]
+
+    def figure(fraction: float, methods: int) -> Figure:
+        return plots.label_budget(fractions, dict(list(results.items())[:methods]), chance, at=fraction)
+
+    sliders = {
+        "fraction": _slider(ipywidgets.SelectionSlider, "labels used", options=options, value=values[0]),
+        "methods": _slider(
+            ipywidgets.IntSlider, "methods shown", min=1, max=max(len(results), 1), value=len(results)
+        ),
+    }
+    return Explorer(sliders, figure)
+
+
+class LiveTraining(_Display):
+    """The loss curve of a run while it trains: pass it to ``pretrain`` as a callback, and display it.
+
+    Static twin: ``plots.loss_curve``.
+
+    Args:
+        num_pairs: N, the images in a batch; None takes ``run.config.batch_size``.
+        every: draw at most once in so many seconds. The last record is always drawn.
+
+    Attributes:
+        image: the ``ipywidgets.Image`` that holds the curve as PNG.
+        caption: the alt text, as HTML.
+        draws: how often the curve was drawn.
+
+    Raises:
+        TypeError, ValueError: a number out of range.
+    """
+
+    def __init__(self, num_pairs: int | None = None, every: float = 0.5) -> None:
+        self._num_pairs = None if num_pairs is None else check_int(num_pairs, "num_pairs", 2)
+        self._every = check_positive(every, "every")
+        self._last = -math.inf
+        self._history: list[dict[str, Any]] = []
+        self.draws = 0
+        super().__init__()
+
+    def __call__(self, run: Any) -> None:
+        """Draw ``run.history`` if it is time to.
+
+        Args:
+            run: the :class:`simclr_edu.pretrain.Run`, or one record of a history (a mapping with ``step``
+                and ``loss``), which is kept with those given before.
+
+        Raises:
+            ValueError: a record is given, but no ``num_pairs`` was.
+        """
+        if isinstance(run, Mapping):
+            if self._num_pairs is None:
+                raise ValueError(
+                    "num_pairs must be given to LiveTraining when it is called with records, got None"
+                )
+            self._history.append(dict(run))
+            num_pairs = self._num_pairs
+        else:
+            self._history = run.history
+            num_pairs = self._num_pairs or run.config.batch_size
+        if not self._history:
+            return
+        done = self._history[-1].get("progress", 0) >= 1
+        now = time.monotonic()
+        if not done and now - self._last < self._every:
+            return
+        self.draw(plots.loss_curve(self._history, num_pairs))
+        self.draws += 1
+        # Counted from the end of the drawing, so that a slow machine still mostly trains.
+        self._last = time.monotonic()

@@ -1,0 +1,245 @@
+"""The widgets without a front end: move every slider and compare the picture with its static twin."""
+
+import gc
+import html
+from types import SimpleNamespace
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from simclr_edu import plots, widgets
+from simclr_edu.augment import SimCLRAugment
+
+NAMES = ("disc", "star", "ring")
+
+
+def picture(seed=0, size=32):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, size, size), generator=g, dtype=torch.uint8)
+
+
+def views(n=4, d=6, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=g), torch.randn(n, d, generator=g)
+
+
+def similarities(n=30, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, n)
+
+
+def maps():
+    r = np.random.default_rng(0)
+    return {(p, s): r.normal(size=(9, 2)) for p in (5, 30) for s in (0, 1)}
+
+
+LABELS = np.arange(9) % 3
+FRACTIONS = (0.01, 0.1, 1.0)
+RESULTS = {"pixels": [0.1, 0.2, 0.3], "SimCLR": [0.8, 0.9, 0.95]}
+
+EXPLORERS = {
+    "augmentation": (
+        lambda: widgets.augmentation_explorer(picture(), views=3),
+        {"strength": 1.0, "crop_minimum": 0.9, "grayscale": 1.0, "blur": True, "draw": 7},
+    ),
+    "similarity": (lambda: widgets.similarity_explorer(*views()), {"anchor": 3, "temperature": 0.1}),
+    "temperature": (lambda: widgets.temperature_explorer(similarities(), 2), {"temperature": 0.1}),
+    "loss_floor": (lambda: widgets.loss_floor_explorer(), {"num_pairs": 4096}),
+    "tsne": (lambda: widgets.tsne_explorer(maps(), LABELS, NAMES), {"perplexity": 5, "seed": 1}),
+    "label_budget": (
+        lambda: widgets.label_budget_explorer(FRACTIONS, RESULTS, chance=0.1),
+        {"fraction": 0.1, "methods": 1},
+    ),
+}
+
+
+def static_twin(name, values):
+    """The same picture from ``plots`` alone."""
+    if name == "similarity":
+        z = torch.nn.functional.normalize(torch.cat(views()).double(), dim=1)
+        return plots.anchor_softmax(z @ z.T, values["anchor"], values["temperature"])
+    if name == "temperature":
+        return plots.temperature_effect(similarities(), 2, values["temperature"])
+    if name == "loss_floor":
+        return plots.loss_floor(values["num_pairs"])
+    if name == "tsne":
+        title = f"t-SNE at perplexity {values['perplexity']}, seed {values['seed']}: "
+        title += "distances between groups mean little"
+        return plots.embedding_scatter(
+            maps()[values["perplexity"], values["seed"]], LABELS, NAMES, title=title
+        )
+    if name == "label_budget":
+        shown = dict(list(RESULTS.items())[: values["methods"]])
+        return plots.label_budget(FRACTIONS, shown, 0.1, at=values["fraction"])
+    augment = SimCLRAugment(
+        32,
+        strength=values["strength"],
+        blur=values["blur"],
+        crop_scale=(values["crop_minimum"], 1.0),
+        grayscale=values["grayscale"],
+    )
+    x = picture()[None]
+    made = augment(x.repeat(3, 1, 1, 1), generator=torch.Generator().manual_seed(values["draw"]))
+    title = f"3 views: strength {values['strength']:g}, "
+    title += f"crops from {100 * values['crop_minimum']:g}% of the area"
+    return plots.image_grid(
+        torch.cat([x.float() / 255, made]),
+        ["original", "view 1", "view 2", "view 3"],
+        columns=4,
+        title=title,
+    )
+
+
+def png(fig):
+    return plots.to_png(fig, small=False)
+
+
+def values_of(explorer):
+    return {name: control.value for name, control in explorer.controls.items()}
+
+
+def seeded_noise(**settings):
+    return lambda x, generator: torch.rand(x.shape, generator=generator)
+
+
+def count_figures():
+    gc.collect()
+    return sum(issubclass(type(o), Figure) for o in gc.get_objects())
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_moving_any_control_redraws_as_the_static_twin(name):
+    make, moves = EXPLORERS[name]
+    explorer = make()
+    assert isinstance(explorer, ipywidgets.VBox)
+    assert set(moves) == set(explorer.controls)
+    assert explorer.image.value == png(static_twin(name, values_of(explorer)))
+    children, seen = explorer.children, {explorer.image.value}
+    for control, value in moves.items():
+        explorer.controls[control].value = value
+        assert explorer.image.value not in seen, f"{control} changed nothing"
+        seen.add(explorer.image.value)
+    assert explorer.children == children
+    twin = static_twin(name, values_of(explorer))
+    assert explorer.image.value == png(twin)
+    assert explorer.image.tooltip == twin.alt_text
+    assert html.escape(twin.alt_text) in explorer.caption.value
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_controls_are_described_and_the_status_is_announced(name):
+    explorer = EXPLORERS[name][0]()
+    assert all(control.description for control in explorer.controls.values())
+    assert 'aria-live="polite"' in explorer.caption.value
+    assert explorer.children[: len(explorer.controls)] == tuple(explorer.controls.values())
+
+
+def test_two_hundred_moves_leave_no_figure_and_no_widget_behind():
+    import matplotlib.pyplot as plt
+
+    explorer = widgets.augmentation_explorer(picture(size=8), augment_factory=seeded_noise, views=1)
+    figures, alive = count_figures(), len(ipywidgets.widgets.widget._instances)
+    pictures = set()
+    for k in range(200):
+        explorer.controls["draw"].value = (k + 1) % 100
+        pictures.add(bytes(explorer.image.value))
+    assert count_figures() <= figures
+    assert len(ipywidgets.widgets.widget._instances) == alive
+    assert plt.get_fignums() == []
+    assert len(pictures) == 100
+
+
+def test_augmentation_factory_is_called_with_the_settings():
+    calls = []
+
+    def factory(**kwargs):
+        calls.append(kwargs)
+        return lambda x, generator: x.float() / 255
+
+    explorer = widgets.augmentation_explorer(picture(), seed=4, augment_factory=factory, views=2)
+    explorer.controls["strength"].value = 1.25
+    assert calls[-1] == {
+        "size": 32,
+        "strength": 1.25,
+        "blur": False,
+        "crop_scale": (0.08, 1.0),
+        "grayscale": 0.2,
+    }
+    assert explorer.controls["draw"].value == 4
+
+
+def test_augmentation_explorer_takes_pictures_that_are_not_square():
+    x = torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert "4 images of 12 x 12" in widgets.augmentation_explorer(x, views=3).image.tooltip
+
+
+# --- live training ------------------------------------------------------------------------------------
+
+
+def fake_run(n=1):
+    run = SimpleNamespace(history=[], config=SimpleNamespace(batch_size=64))
+    for i in range(n):
+        run.history.append({"step": i, "loss": 4.0 - 0.1 * i, "progress": (i + 1) / 100})
+    return run
+
+
+def test_live_training_draws_the_history_of_the_run():
+    live, run = widgets.LiveTraining(), fake_run(3)
+    live(run)
+    assert live.draws == 1
+    assert live.image.value == png(plots.loss_curve(run.history, 64))
+    assert live.image.tooltip == plots.loss_curve(run.history, 64).alt_text
+
+
+def test_live_training_waits_but_never_misses_the_last_record(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(widgets.time, "monotonic", lambda: clock[0])
+    live, run = widgets.LiveTraining(every=2.0), fake_run()
+    for k in range(1, 100):
+        clock[0] += 0.1
+        run.history.append({"step": k, "loss": 3.0, "progress": (k + 1) / 100})
+        live(run)
+    assert 4 <= live.draws <= 7
+    assert live.image.value == png(plots.loss_curve(run.history, 64))
+
+
+def test_live_training_takes_single_records():
+    live = widgets.LiveTraining(num_pairs=32, every=1e-9)
+    rows = [{"step": k, "loss": 3.0 - k} for k in range(3)]
+    for row in rows:
+        live(row)
+    assert live.draws == 3
+    assert live.image.value == png(plots.loss_curve(rows, 32))
+    with pytest.raises(ValueError, match="num_pairs must be given"):
+        widgets.LiveTraining()(rows[0])
+
+
+def test_live_training_waits_for_a_first_record():
+    live = widgets.LiveTraining()
+    live(SimpleNamespace(history=[], config=SimpleNamespace(batch_size=8)))
+    assert live.draws == 0 and live.image.value == b""
+
+
+# --- bad input ----------------------------------------------------------------------------------------
+
+BAD = [
+    (lambda: widgets.augmentation_explorer(picture()[None]), ValueError, r"one picture of shape \(3, H, W\)"),
+    (lambda: widgets.augmentation_explorer(picture().float()), TypeError, "image must be uint8"),
+    (lambda: widgets.augmentation_explorer("photo"), TypeError, "image must be a torch.Tensor, got str"),
+    (lambda: widgets.augmentation_explorer(picture(), views=0), ValueError, "views must be from 1 to 15"),
+    (lambda: widgets.similarity_explorer(views()[0], views(5)[0]), ValueError, "one shape, got"),
+    (lambda: widgets.similarity_explorer(*views(1)), ValueError, "the number of pairs must be from 2"),
+    (lambda: widgets.temperature_explorer([0.1, 0.2, 0.3, 0.4], 4), ValueError, "positive_index"),
+    (lambda: widgets.tsne_explorer({}, LABELS, NAMES), ValueError, "at least one map"),
+    (lambda: widgets.tsne_explorer({(5, 0): 0, (30, 1): 0}, LABELS, NAMES), ValueError, r"missing \(5, 1\)"),
+    (lambda: widgets.label_budget_explorer([0.1], {}), ValueError, "at least one name"),
+    (lambda: widgets.LiveTraining(every=0), ValueError, "every must be a finite number"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+def test_bad_input_gives_a_sentence(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
