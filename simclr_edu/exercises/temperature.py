@@ -1,0 +1,290 @@
+"""Exercises of notebook 03: what the temperature does to the softmax and the gradient, and uniformity."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from simclr_edu.exercises._harness import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Verdict,
+    between,
+    generator,
+    read_number,
+    report,
+    whole,
+)
+
+
+def _similarity_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k in range(5):
+        rng = generator(1000 * seed + k)
+        similarities = 2 * torch.rand(k + 2, generator=rng) - 1  # cosines, (K,)
+        temperature = between(rng, 0.07, 0.4) if k % 2 == 0 else between(rng, 1.5, 3.0)
+        cases.append((similarities, temperature))
+    # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
+    cases.append((torch.tensor([0.99, 0.985, 0.2, -0.5]), 0.008))
+    return cases
+
+
+# --- softmax weights ----------------------------------------------------------------------------------------
+
+
+def _weights_loop(similarities: Tensor, temperature: float) -> Tensor:
+    logits = [s / temperature for s in similarities.tolist()]
+    powers = torch.tensor([v - max(logits) for v in logits], dtype=torch.float64).exp()
+    return torch.stack([p / sum(powers) for p in powers])  # (K,)
+
+
+def _share(powers: Tensor) -> Tensor:
+    return powers / powers.sum()
+
+
+SOFTMAX_WEIGHTS = Exercise(
+    name="softmax_weights",
+    parameters=("similarities", "temperature"),
+    cases=_similarity_cases,
+    oracles=(_weights_loop,),
+    mistakes=(
+        Mistake("The temperature is ignored.", (lambda s, t: s.softmax(0), lambda s, t: _share(s.exp()))),
+        Mistake(
+            "The similarities are multiplied by the temperature instead of divided by it.",
+            (lambda s, t: (s * t).softmax(0), lambda s, t: _share((s * t).exp())),
+        ),
+        Mistake(
+            "The weights were divided by the largest, not by their sum.",
+            (lambda s, t: (s / t).softmax(0) / (s / t).softmax(0).max(),),
+        ),
+        Mistake(
+            "The weights do not add up to 1: the division by their sum is missing.",
+            (lambda s, t: (s / t).exp(),),
+        ),
+        Mistake(
+            "The exponential is missing: the similarities were only divided by their sum.",
+            (lambda s, t: _share(s / t),),
+        ),
+        Mistake(
+            "These are log-probabilities (log-softmax). The weights lie between 0 and 1.",
+            (lambda s, t: (s / t).log_softmax(0),),
+        ),
+        Mistake(
+            "The temperature was applied after the softmax. It has to divide the similarities before.",
+            (lambda s, t: s.softmax(0) / t,),
+        ),
+        Mistake(
+            "The sign is turned round: the least similar gets the largest weight.",
+            (lambda s, t: (-s / t).softmax(0),),
+        ),
+        Mistake(
+            "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
+            "infinity is NaN. Shift the logits so that the largest is 0 first.",
+            (lambda s, t: _share((s / t).exp()),),
+        ),
+        Mistake(
+            "All the weight is on the largest similarity (a hard maximum). The softmax leaves some for the "
+            "others.",
+            (lambda s, t: F.one_hot(s.argmax(), len(s)).float(), lambda s, t: (s == s.max()).float()),
+        ),
+    ),
+)
+
+
+def diagnose_softmax_weights(f: Function, seed: int = 0) -> Verdict:
+    """Judge softmax weights without printing; see ``check_softmax_weights``."""
+    return SOFTMAX_WEIGHTS.diagnose(f, seed)
+
+
+def check_softmax_weights(f: Callable[[Tensor, float], Tensor]) -> None:
+    """Check ``f(similarities, temperature)``: the softmax weight of each candidate; print a verdict.
+
+    (K,) to (K,), at any temperature above 0. Difficulty 1 of 5, 4 minutes.
+    """
+    report(diagnose_softmax_weights(f))
+
+
+# --- gradient share -----------------------------------------------------------------------------------------
+
+
+def _share_by_autograd(similarities: Tensor, temperature: float) -> Tensor:
+    """From the gradient of one anchor's loss with some positive; which one does not matter for the shares."""
+    positive = torch.tensor([0.3], dtype=torch.float64)
+    with torch.enable_grad():
+        negatives = similarities.detach().clone().requires_grad_()
+        logits = torch.cat([positive, negatives]) / temperature
+        (gradient,) = torch.autograd.grad(torch.logsumexp(logits, 0) - logits[0], negatives)
+    return gradient / gradient.sum()
+
+
+GRADIENT_SHARE = Exercise(
+    name="gradient_share",
+    parameters=("similarities", "temperature"),
+    cases=lambda seed: _similarity_cases(seed + 50),
+    oracles=(_share_by_autograd,),
+    mistakes=(
+        Mistake("The temperature is ignored.", (lambda s, t: s.softmax(0),)),
+        Mistake(
+            "The similarities are multiplied by the temperature instead of divided by it.",
+            (lambda s, t: (s * t).softmax(0),),
+        ),
+        Mistake(
+            "That is the gradient itself, with its factor 1 / temperature, not each negative's share. "
+            "Shares add up to 1.",
+            (lambda s, t: (s / t).softmax(0) / t,),
+        ),
+        Mistake(
+            "The shares were scaled so that the hardest negative has 1. They should add up to 1.",
+            (lambda s, t: (s / t).softmax(0) / (s / t).softmax(0).max(),),
+        ),
+        Mistake(
+            "The shares do not add up to 1: divide by their sum.",
+            (lambda s, t: (s / t).exp(),),
+        ),
+        Mistake(
+            "The share was taken as proportional to the similarity itself. It is proportional to its "
+            "exponential.",
+            (lambda s, t: _share(s), lambda s, t: _share(s / t)),
+        ),
+        Mistake(
+            "Every negative gets the same share. Hard negatives, the similar ones, should get more.",
+            (lambda s, t: torch.full_like(s, 1 / len(s)),),
+        ),
+        Mistake(
+            "The sign is turned round: the easiest negatives get the largest share.",
+            (lambda s, t: (-s / t).softmax(0),),
+        ),
+        Mistake(
+            "That is p (1 - p), the derivative of a weight by its own logit. The loss falls on each "
+            "negative with p.",
+            (
+                lambda s, t: (s / t).softmax(0) * (1 - (s / t).softmax(0)),
+                lambda s, t: _share((s / t).softmax(0) * (1 - (s / t).softmax(0))),
+            ),
+        ),
+        Mistake("These are logarithms of the shares.", (lambda s, t: (s / t).log_softmax(0),)),
+        Mistake(
+            "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
+            "infinity is NaN. Shift the logits so that the largest is 0 first.",
+            (lambda s, t: _share((s / t).exp()),),
+        ),
+    ),
+)
+
+
+def diagnose_gradient_share(f: Function, seed: int = 0) -> Verdict:
+    """Judge gradient shares without printing; see ``check_gradient_share``."""
+    return GRADIENT_SHARE.diagnose(f, seed)
+
+
+def check_gradient_share(f: Callable[[Tensor, float], Tensor]) -> None:
+    """Check ``f(similarities, temperature)``: each negative's share of the gradient, and print a verdict.
+
+    ``similarities`` (K,) are those of one anchor with its negatives. The result (K,) is the part that each
+    negative has in the negatives' gradient of the NT-Xent loss; it adds up to 1.
+    Difficulty 3 of 5, 8 minutes.
+    """
+    report(diagnose_gradient_share(f))
+
+
+# --- uniformity ---------------------------------------------------------------------------------------------
+
+
+def _uniformity_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k in range(4):
+        rng = generator(1000 * seed + k)
+        z = F.normalize(
+            torch.randn(k + 3, whole(rng, 2, 5), generator=rng), dim=1
+        )  # unit rows: either reading holds
+        cases.append((z, 2.0 if k == 0 else between(rng, 0.5, 3.0)))
+    return cases
+
+
+def _uniformity_loop(z: Tensor, t: float) -> Tensor:
+    rows = list(z)
+    pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+    potential = [torch.exp(-t * ((a - b) ** 2).sum()) for a, b in pairs]
+    return torch.log(torch.stack(potential).sum() / len(pairs))
+
+
+def _squares(z: Tensor) -> Tensor:
+    return torch.pdist(z) ** 2  # every pair once, (M (M - 1) / 2,)
+
+
+UNIFORMITY = Exercise(
+    name="uniformity",
+    parameters=("z", "t"),
+    cases=_uniformity_cases,
+    oracles=(_uniformity_loop,),
+    read=read_number,
+    mistakes=(
+        Mistake(
+            "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
+            (lambda z, t: torch.cdist(z, z).square().mul(-t).exp().mean().log(),),
+        ),
+        Mistake("The distance is not squared.", (lambda z, t: torch.pdist(z).mul(-t).exp().mean().log(),)),
+        Mistake("The logarithm is missing.", (lambda z, t: _squares(z).mul(-t).exp().mean(),)),
+        Mistake(
+            "The exponent has the wrong sign: far-apart pairs should add little.",
+            (lambda z, t: _squares(z).mul(t).exp().mean().log(),),
+        ),
+        Mistake(
+            "t is ignored.",
+            (
+                lambda z, t: _squares(z).mul(-2).exp().mean().log(),
+                lambda z, t: _squares(z).mul(-1).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "The mean was taken of the exponents, so exp and log cancel. Average the exponentials.",
+            (lambda z, t: -t * _squares(z).mean(),),
+        ),
+        Mistake(
+            "The exponentials were summed, not averaged: the result grows with the number of pairs.",
+            (
+                lambda z, t: _squares(z).mul(-t).exp().sum().log(),
+                lambda z, t: (2 * _squares(z).mul(-t).exp().sum()).log(),
+            ),
+        ),
+        Mistake(
+            "That uses similarities in place of squared distances.",
+            (
+                lambda z, t: torch.log((t * (z @ z.T)).exp()[~torch.eye(len(z), dtype=torch.bool)].mean()),
+                lambda z, t: torch.log((-t * (z @ z.T)).exp()[~torch.eye(len(z), dtype=torch.bool)].mean()),
+                lambda z, t: torch.log((t * (z @ z.T)).exp().mean()),
+            ),
+        ),
+        Mistake(
+            "The outer sign is turned round. Uniformity is the logarithm itself, at most 0, lower is more "
+            "uniform.",
+            (lambda z, t: -_squares(z).mul(-t).exp().mean().log(),),
+        ),
+        Mistake(
+            "All M x M pairs were counted in the mean, although the pairs with itself were left out of the "
+            "sum.",
+            (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
+        ),
+        Mistake(
+            "The squared distance is divided by t instead of multiplied by it.",
+            (lambda z, t: _squares(z).div(-t).exp().mean().log(),),
+        ),
+    ),
+)
+
+
+def diagnose_uniformity(f: Function, seed: int = 0) -> Verdict:
+    """Judge a uniformity measure without printing; see ``check_uniformity``."""
+    return UNIFORMITY.diagnose(f, seed)
+
+
+def check_uniformity(f: Callable[[Tensor, float], Tensor]) -> None:
+    """Check ``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2), and print a verdict.
+
+    ``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv 2005.10242,
+    section 4.1.2). Difficulty 2 of 5, 6 minutes.
+    """
+    report(diagnose_uniformity(f))
