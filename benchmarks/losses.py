@@ -1,0 +1,135 @@
+"""NT-Xent beside its peers: forward + backward, same inputs, one process; then peak memory, one process each.
+
+    python benchmarks/losses.py [--pairs 256 2048 8192] [--rounds 5] [--no-memory] [--no-time]
+
+Peers: ``nt_xent_dense`` (what one writes on a whiteboard) and lightly's ``NTXentLoss`` where it is installed
+(``pip install lightly``). The rounds take turns, so that a busy moment of the machine hits all alike; printed
+are the median and the best round. Ratios carry over to another machine, milliseconds do not.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import simclr_edu  # noqa: F401  before anything that imports torchvision
+from simclr_edu.losses import nt_xent, nt_xent_dense
+
+DIM = 128
+TEMPERATURE = 0.5
+
+
+def contestants() -> dict[str, Callable]:
+    """The losses to compare, by name; lightly's only where it is installed."""
+    losses = {
+        "nt_xent": lambda a, b: nt_xent(a, b, TEMPERATURE),
+        "dense": lambda a, b: nt_xent_dense(a, b, TEMPERATURE),
+    }
+    try:
+        from lightly.loss import NTXentLoss
+    except ModuleNotFoundError:
+        return losses
+    return losses | {"lightly": NTXentLoss(temperature=TEMPERATURE)}
+
+
+def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two views ``(n, DIM)``, positives at a similarity of about 0.7."""
+    generator = torch.Generator().manual_seed(n)
+    z1 = torch.randn(n, DIM, generator=generator)
+    z2 = z1 + torch.randn(n, DIM, generator=generator)
+    return z1.requires_grad_(), z2.requires_grad_()
+
+
+def step(loss: Callable, z1: torch.Tensor, z2: torch.Tensor) -> float:
+    """One forward and backward; seconds."""
+    z1.grad = z2.grad = None
+    start = time.perf_counter()
+    loss(z1, z2).backward()
+    return time.perf_counter() - start
+
+
+def matmul_rate() -> float:
+    """Best measured float32 matmul rate of this machine, operations a second, at the shape of a tile."""
+    a, out = torch.randn(512, DIM), torch.empty(512, 512)
+    seconds = []
+    for _ in range(200):
+        start = time.perf_counter()
+        torch.mm(a, a.T, out=out)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 512 * 512 * DIM / min(seconds)
+
+
+def high_water_mb() -> float:
+    """The most memory this process has held so far, MB. Linux; getrusage would count the parent's, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def peak_mb(name: str, n: int) -> float:
+    """MB that one step at ``n`` pairs adds to this process's peak, inputs and their gradients left out."""
+    loss = contestants()[name]
+    step(loss, *views(64))  # libraries, thread pools
+    z1, z2 = views(n)
+    z1.grad, z2.grad = torch.ones_like(z1), torch.ones_like(z2)
+    before = high_water_mb()
+    loss(z1, z2).backward()
+    return high_water_mb() - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[256, 2048, 8192])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--no-time", action="store_true")
+    args = parser.parse_args()
+
+    losses = contestants()
+    if "lightly" not in losses:
+        print("lightly is not installed: not compared")
+    if not args.no_time:
+        print_times(losses, args.pairs, args.rounds)
+    if not args.no_memory:
+        print_memory(losses, args.pairs[-1])
+
+
+def print_times(losses: dict[str, Callable], pairs: list[int], rounds: int) -> None:
+    """Milliseconds of a forward and backward, and how far the best possible is."""
+    rate = matmul_rate()
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, d = {DIM}, {rate / 1e9:.0f} GFLOP/s"
+    )
+    print("pairs     loss       median ms    best ms   slower than nt_xent (median)")
+    for n in pairs:
+        z1, z2 = views(n)
+        inner = max(1, 2048 // n) ** 2 if n < 2048 else 1
+        times: dict[str, list[float]] = {name: [] for name in losses}
+        for name, loss in losses.items():
+            step(loss, z1, z2)  # warm up
+            assert torch.isclose(loss(z1, z2), nt_xent(z1, z2, TEMPERATURE), rtol=1e-5), name
+        for _ in range(rounds):
+            for name, loss in losses.items():
+                times[name].append(statistics.median(step(loss, z1, z2) for _ in range(inner)))
+        ours = statistics.median(times["nt_xent"])
+        for name, t in times.items():
+            median = statistics.median(t)
+            print(f"{n:5d}     {name:8s} {median * 1e3:11.2f} {min(t) * 1e3:10.2f}   {median / ours:6.1f} x")
+        # Half of the matrix of similarities twice (it is not stored), and its product with z from both sides.
+        floor = 4 * (2 * n) ** 2 * DIM / rate
+        print(f"{n:5d}     nt_xent's matrix products alone: {floor * 1e3:.2f} ms")
+
+
+def print_memory(losses: dict[str, Callable], n: int) -> None:
+    """What one step adds to the peak memory of a fresh process."""
+    print(f"peak memory of one step at {n} pairs, beyond the inputs and their gradients")
+    for name in losses:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            print(f"          {name:8s} {pool.apply(peak_mb, (name, n)):10.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
