@@ -28,7 +28,7 @@ from simclr_edu._checks import check_images, check_int, check_labels
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
-_N_SHAPES_TRAIN, _N_SHAPES_TEST = 20_000, 4_000
+_N_SHAPES_TRAIN, _N_SHAPES_TEST = 10_000, 2_000
 _SHAPES_TRAIN_SEED, _SHAPES_TEST_SEED = 0, 1_000_000  # far apart: a renderer may count up from its seed
 _SPLIT_SEED = 0  # for the sets that come without a split
 _TEST_FRACTION = 0.2
@@ -185,7 +185,7 @@ def load_images(
     """Load a data set into memory.
 
     =================  =====================================================================================
-    ``shapes``         20,000 + 4,000 drawn images of 10 silhouettes, factors known; 32 px; no network
+    ``shapes``         10,000 + 2,000 drawn images of 10 silhouettes, factors known; 32 px; no network
     ``digits``         1,797 real handwritten digits that scikit-learn bundles; 8 px, here 32; no network
     ``cifar10``        50,000 + 10,000 photographs of 10 classes; 32 px (Krizhevsky 2009)
     ``cifar100``       the same for 100 classes

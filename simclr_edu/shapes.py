@@ -127,9 +127,9 @@ CLASS_NAMES: tuple[str, ...] = tuple(_SILHOUETTES)
 def sample_factors(n: int, seed: int = 0, texture: bool = False) -> dict[str, Tensor]:
     """Draw every nuisance factor of ``n`` images, independent of any class.
 
-    The foreground is light on a dark background or dark on a light one, a coin each time: the two
-    always differ by at least 0.3 in luma, so colour never hides the silhouette, yet the sign of
-    the difference says nothing.
+    The foreground is light on a dark background or dark on a light one, a coin each time: the two always
+    differ by at least 0.3 in luma, so colour never hides the silhouette, yet the sign of the difference
+    says nothing.
 
     Args:
         n: number of images, at least 1.
@@ -159,8 +159,8 @@ def sample_factors(n: int, seed: int = 0, texture: bool = False) -> dict[str, Te
         "background_luma_a": torch.where(light_on_dark, dark[1], light[1]),
         "background_luma_b": torch.where(light_on_dark, dark[2], light[2]),
         "background_angle": uniform(0, 360),
-        "x": uniform(0.36, 0.64),
-        "y": uniform(0.36, 0.64),
+        "x": uniform(0.34, 0.66),
+        "y": uniform(0.34, 0.66),
         "scale": uniform(0.28, 0.40),
         "rotation": uniform(-20, 20),
         "noise": uniform(0.0, 0.06),

@@ -195,11 +195,11 @@ def test_shapes(monkeypatch, image_size):
     monkeypatch.setattr(shapes, "make_shapes", fake_make_shapes)
     images = load_images("shapes", image_size=image_size)
     size = image_size or 32
-    assert images.train_images.shape == (20_000, 3, size, size)
-    assert images.test_images.shape == (4_000, 3, size, size)
+    assert images.train_images.shape == (10_000, 3, size, size)
+    assert images.test_images.shape == (2_000, 3, size, size)
     assert images.class_names == tuple(shapes.CLASS_NAMES)
-    assert len(images.train_factors["hue"]) == 20_000
-    assert not torch.equal(images.train_factors["hue"][:4_000], images.test_factors["hue"])
+    assert len(images.train_factors["hue"]) == 10_000
+    assert not torch.equal(images.train_factors["hue"][:2_000], images.test_factors["hue"])
 
 
 def test_shapes_train_and_test_share_no_image(monkeypatch):

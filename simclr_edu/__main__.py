@@ -1,0 +1,166 @@
+"""The command line: ``python -m simclr_edu pretrain | probe | doctor``.
+
+Each command ends with one line of JSON on standard output; progress goes to standard error. A mistake in
+how it was called is one line on standard error and exit status 2.
+"""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from simclr_edu import __version__, data, evaluate
+from simclr_edu.data import load_images
+from simclr_edu.models import make_encoder
+from simclr_edu.pretrain import (
+    NonFiniteLossError,
+    PretrainConfig,
+    bf16_is_fast,
+    load_run,
+    pick_device,
+    pretrain,
+)
+from simclr_edu.profiles import current_profile, device_name
+
+USER_ERROR = 2
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pretrain an encoder with SimCLR and write checkpoints to --out."""
+
+    out: Path
+    """Directory of the run: made if it is not there."""
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    config: PretrainConfig = field(
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+    )
+    resume: bool = False
+    """Go on from the newest checkpoint in --out."""
+
+    def run(self) -> dict[str, Any]:
+        images = load_images(self.config.data, image_size=self.config.image_size)
+        return pretrain(self.config, images, directory=self.out, resume=self.resume).summary()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Measure a run: linear probe and kNN, beside a random encoder and raw pixels."""
+
+    directory: tyro.conf.Positional[Path]
+    """Directory of the run."""
+    data: str | None = None
+    """Data set to probe on; the one the run was trained on if not given."""
+    fraction: float = 1.0
+    """Share of the training labels to use."""
+    seed: int = 0
+    """Seed of the random encoder and of the validation split."""
+
+    def run(self) -> dict[str, Any]:
+        run = load_run(self.directory)
+        name = self.data or run.config.data
+        images = load_images(name, image_size=run.config.image_size)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            untrained = make_encoder(run.config.encoder, run.config.stem)
+        result: dict[str, Any] = {}
+        for prefix, encoder in (("", run.encoder), ("random_encoder_", untrained), ("pixels_", None)):
+            if encoder is not None:
+                encoder.to(pick_device("auto"))
+            scores = evaluate.probe_scores(encoder, images, fraction=self.fraction, seed=self.seed)
+            result |= {f"{prefix}{score}": round(value, 4) for score, value in scores.items()}
+        return {**result, "data": name, "fraction": self.fraction, "directory": str(self.directory)}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, which profile fits, and which data sets are on disk."""
+
+    def run(self) -> dict[str, Any]:
+        device, profile = pick_device("auto"), current_profile()
+        sets = data.available_datasets()
+        report = {
+            "simclr_edu": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "device": device.type,
+            "device_name": device_name(device),
+            "cores": os.cpu_count(),
+            "bf16": bf16_is_fast(device),
+            "profile": profile.name,
+            "home": str(data.home_folder()),
+            "datasets": sets,
+        }
+        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
+        print(f"profile: {profile.name} ({profile.cost})")
+        for name, state in sets.items():
+            print(f"data set {name}: {state}")
+        return report
+
+
+def _one_sentence(box: str) -> str:
+    """Fold tyro's framed message into one line: the text, without frame, title and hint."""
+    lines = [re.sub(r"[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
+    rule = next(
+        (i for i, line in enumerate(box.splitlines()) if i and re.search(r"\u2502 \u2500+ \u2502", line)),
+        None,
+    )
+    text = " ".join(line for line in lines[1:rule] if line)
+    return f"{text} (try python -m simclr_edu --help)"
+
+
+def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Doctor:
+    """Parse with tyro, the profile's configuration as defaults.
+
+    Raises:
+        ValueError: the arguments cannot be understood.
+        SystemExit: help was asked for and printed.
+    """
+    profile = current_profile().config
+    commands: dict[str, Callable[..., Any]] = {
+        "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
+        "probe": Probe,
+        "doctor": Doctor,
+    }
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            command = tyro.extras.subcommand_cli_from_dict(
+                commands, prog="python -m simclr_edu", args=list(arguments)
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ValueError(_one_sentence(box.getvalue())) from None
+    if isinstance(command, Pretrain) and command.config.epochs is None and command.config.seconds is None:
+        command = replace(
+            command, config=replace(command.config, epochs=profile.epochs, seconds=profile.seconds)
+        )
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, or 2 for a mistake of the user's, said in one line."""
+    try:
+        result = _parse(sys.argv[1:] if arguments is None else arguments).run()
+    except (ValueError, OSError, NonFiniteLossError, torch.OutOfMemoryError) as error:
+        print(f"simclr_edu: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

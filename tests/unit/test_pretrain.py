@@ -1,0 +1,377 @@
+"""The loop: repeatable, resumable to the bit, and clear about what went wrong."""
+
+import contextlib
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from simclr_edu import pretrain as pretrain_module
+from simclr_edu.augment import SimCLRAugment
+from simclr_edu.checkpoints import CheckpointError, list_checkpoints
+from simclr_edu.losses import nt_xent_loop
+from simclr_edu.models import SimCLR, make_encoder
+from simclr_edu.pretrain import (
+    NonFiniteLossError,
+    PretrainConfig,
+    StopPretraining,
+    learning_rate,
+    load_run,
+    pick_device,
+    pretrain,
+    train_step,
+)
+from simclr_edu.shapes import make_shapes
+
+IMAGES = make_shapes(70, size=16, seed=0)[0]
+SMALL = PretrainConfig(
+    epochs=3, batch_size=16, projection_dim=8, log_every=2, checkpoint_every=3, device="cpu"
+)
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in run.model.state_dict().items()}
+
+
+def assert_same_weights(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def fit(config=SMALL, images=IMAGES, **kwargs):
+    return pretrain(config, images, progress=False, **kwargs)
+
+
+# --- the schedule ---------------------------------------------------------------------------------------
+
+
+def test_warm_up_is_a_line_and_the_rest_a_cosine():
+    assert [learning_rate(p, 2.0, warmup=0.2) for p in (0, 0.05, 0.1, 0.2)] == pytest.approx([0, 0.5, 1, 2])
+    assert learning_rate(0.6, 2.0, warmup=0.2) == pytest.approx(1.0)  # half of the cosine
+    assert learning_rate(1.0, 2.0, warmup=0.2) == pytest.approx(0.0)
+    assert learning_rate(0.0, 2.0, warmup=0.0) == 2.0
+
+
+def test_the_cosine_is_the_one_of_torch():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    for step in range(20):
+        assert learning_rate(step / 20, 3.0, warmup=0.0) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+# --- one step -------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_one_pass_over_both_views_and_the_loss_is_nt_xent():
+    torch.manual_seed(0)
+    model = SimCLR(make_encoder("tiny"), 8)
+    reference = SimCLR(make_encoder("tiny"), 8)
+    reference.load_state_dict(model.state_dict())
+    augment = SimCLRAugment(16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    passes = []
+    model.encoder.register_forward_hook(lambda *args: passes.append(len(args[2])))
+    loss, z = train_step(
+        model,
+        augment,
+        lambda a, b: nt_xent_loop(a, b, 0.5),
+        optimizer,
+        IMAGES[:6],
+        torch.Generator().manual_seed(1),
+    )
+    assert passes == [12] and z.shape == (12, 8) and not z.requires_grad and not loss.requires_grad
+
+    v1, v2 = augment.two_views(IMAGES[:6], generator=torch.Generator().manual_seed(1))
+    expected = nt_xent_loop(*reference(torch.cat([v1, v2]))[1].chunk(2), 0.5)
+    expected.backward()
+    assert torch.allclose(loss, expected.detach(), rtol=1e-5)
+    for p, q in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(p, q - 0.1 * q.grad, atol=1e-5)
+
+
+def test_gradients_do_not_pile_up_from_step_to_step():
+    model = SimCLR(make_encoder("tiny"), 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    grads = []
+    for _ in range(2):
+        train_step(
+            model,
+            SimCLRAugment(16),
+            lambda a, b: nt_xent_loop(a, b),
+            optimizer,
+            IMAGES[:4],
+            torch.Generator().manual_seed(1),
+        )
+        grads.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*grads, strict=True))
+
+
+# --- runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_learns_and_records_how():
+    run = fit(replace(SMALL, epochs=12, learning_rate=3e-3))
+    assert run.finished and run.step == 12 * 4 and run.epoch == 12.0 and run.pairs == 48 * 16
+    assert [r["step"] for r in run.history] == list(range(2, 49, 2))
+    first, last = run.history[0], run.history[-1]
+    assert last["loss"] < first["loss"] - 0.2
+    assert last["contrastive_accuracy"] > 1 / 31
+    assert last["progress"] == 1.0 and 0 < last["learning_rate"] < 3e-3
+    assert not run.model.training and run.pairs_per_s > 0
+    assert run.summary()["loss"] == round(last["loss"], 4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_same_configuration_gives_the_same_weights_whatever_happened_before(seed):
+    config = replace(SMALL, epochs=1, seed=seed)
+    torch.manual_seed(123)
+    a = weights(fit(config))
+    torch.rand(17)
+    before = torch.get_rng_state()
+    b = weights(fit(config))
+    assert torch.equal(torch.get_rng_state(), before), "the caller's random state was changed"
+    assert_same_weights(a, b)
+    other = weights(fit(replace(config, seed=seed + 1)))
+    assert not torch.equal(other["encoder.layers.1.weight"], a["encoder.layers.1.weight"])
+
+
+def test_image_sets_and_tensors_are_both_taken_and_labels_never_read():
+    bare = SimpleNamespace(pretrain_images=IMAGES)
+    assert_same_weights(weights(fit(images=bare)), weights(fit()))
+
+
+def test_a_run_saved_and_loaded_is_the_same_run(tmp_path):
+    run = fit(directory=tmp_path)
+    loaded = load_run(tmp_path)
+    assert_same_weights(weights(run), weights(loaded))
+    assert loaded.config == run.config and loaded.history == run.history and loaded.finished
+    assert (loaded.step, loaded.epoch, loaded.pairs) == (run.step, run.epoch, run.pairs)
+    assert (tmp_path / "config.json").read_text().startswith("{")
+    assert not loaded.model.training
+
+
+@pytest.mark.parametrize("stop_at", [2, 4, 6, 10])
+def test_a_stopped_and_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path, stop_at):
+    whole = fit()
+
+    def stop(run):
+        if run.step == stop_at:
+            raise StopPretraining
+
+    part = fit(directory=tmp_path, callbacks=[stop])
+    assert part.step == stop_at and not part.finished
+    resumed = fit(directory=tmp_path, resume=True)
+    assert resumed.finished
+    assert_same_weights(weights(whole), weights(resumed))
+    assert [r["loss"] for r in resumed.history] == [r["loss"] for r in whole.history]
+
+
+def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path):
+    def die(run):
+        if run.step == 8:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(directory=tmp_path, callbacks=[die])
+    assert load_run(tmp_path).step == 6  # checkpoint_every=3
+    assert_same_weights(weights(fit(directory=tmp_path, resume=True)), weights(fit()))
+
+
+def test_resuming_a_finished_run_trains_no_further(tmp_path):
+    done = fit(directory=tmp_path)
+    again = fit(directory=tmp_path, resume=True)
+    assert again.step == done.step
+    assert_same_weights(weights(done), weights(again))
+
+
+def test_a_run_may_be_limited_by_the_clock():
+    run = fit(PretrainConfig(seconds=1.0, batch_size=16, projection_dim=8, device="cpu"))
+    assert run.finished and run.seconds >= 1.0 and run.history[-1]["progress"] == 1.0 and run.step > 1
+
+
+def test_callbacks_see_every_record_and_their_time_is_not_counted():
+    seen = []
+
+    def slow(run):
+        seen.append(run.history[-1]["step"])
+        run.model.eval()  # a callback that evaluates must not leave eval mode behind
+        import time
+
+        time.sleep(0.3)
+
+    run = fit(callbacks=[slow])
+    assert seen == [2, 4, 6, 8, 10, 12]
+    without = fit()
+    assert_same_weights(weights(run), weights(without))
+    assert run.history[-1]["seconds"] - run.history[0]["seconds"] < 1.5
+
+
+def test_an_encoder_of_your_own(tmp_path):
+    def own():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+
+    run = fit(encoder=own(), directory=tmp_path)
+    assert run.config.encoder == "custom"
+    assert_same_weights(weights(load_run(tmp_path, encoder=own())), weights(run))
+    with pytest.raises(ValueError, match="give it as encoder="):
+        load_run(tmp_path)
+
+
+def test_weights_alone_can_be_loaded_but_not_resumed(tmp_path):
+    run = fit(directory=tmp_path / "full")
+    run.save_weights(tmp_path / "light")
+    assert_same_weights(weights(load_run(tmp_path / "light")), weights(run))
+    light, full = (list_checkpoints(tmp_path / k)[-1].stat().st_size for k in ("light", "full"))
+    assert light < full / 2
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        fit(directory=tmp_path / "light", resume=True)
+
+
+# --- the paths a GPU takes, as far as a CPU can take them ----------------------------------------------
+
+
+def test_the_autocast_path_trains_in_bf16(monkeypatch):
+    monkeypatch.setattr(pretrain_module, "bf16_is_fast", lambda device: True)
+    dtypes = []
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    encoder.register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
+    encoder.feature_dim = 4
+    run = fit(replace(SMALL, epochs=1, amp="bf16"), encoder=encoder)
+    assert set(dtypes) == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in run.model.parameters())
+    assert math.isfinite(run.history[-1]["loss"])
+
+
+def test_the_compile_path_trains_the_same_parameters(monkeypatch):
+    compiled = []
+
+    def eager_compile(model):
+        compiled.append(model)
+        return torch._dynamo.optimize("eager")(model)
+
+    monkeypatch.setattr(torch, "compile", eager_compile)
+    run = fit(replace(SMALL, epochs=1, compile=True))
+    assert compiled == [run.model]
+    plain = weights(fit(replace(SMALL, epochs=1)))
+    assert all(torch.allclose(v.float(), plain[k].float(), atol=1e-4) for k, v in weights(run).items())
+
+
+def test_memory_order_changes_speed_and_not_the_result():
+    a = fit(replace(SMALL, epochs=1, channels_last=True)).history[-1]["loss"]
+    b = fit(replace(SMALL, epochs=1, channels_last=False)).history[-1]["loss"]
+    assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_images_too_large_for_the_gpu_stay_on_the_host(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (IMAGES.numel(), 0))
+    pinned = SimpleNamespace(numel=IMAGES.numel, element_size=lambda: 1, pin_memory=lambda: "pinned")
+    assert pretrain_module._resident(pinned, torch.device("cuda")) == "pinned"
+    assert pretrain_module._resident(IMAGES, torch.device("cpu")) is IMAGES
+
+
+def test_a_device_that_is_not_there_is_said_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device cuda was asked for"):
+        pick_device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")
+
+
+# --- mistakes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"temperature": 0}, "temperature must be a finite number greater than 0, got 0"),
+        ({"temperature": "hot"}, "temperature must be a number, got str"),
+        ({"epochs": 1, "seconds": 3.0}, "epochs or seconds, not both"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"encoder": "resnet19"}, "encoder must be one of"),
+        ({"crop_scale": 0.0}, "crop_scale must be above 0"),
+        ({"warmup": 1.5}, "warmup must be from 0 to 1"),
+        ({"learning_rate": math.nan}, "learning_rate must be a finite number"),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, got 'adam'"),
+    ],
+)
+def test_settings_out_of_range_are_sentences(changes, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        PretrainConfig(**changes)
+
+
+def test_fewer_images_than_a_batch():
+    with pytest.raises(ValueError, match="batch_size 16 needs as many images, got 10"):
+        fit(images=IMAGES[:10])
+
+
+def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path):
+    fit(directory=tmp_path)
+    with pytest.raises(ValueError, match="already holds a run: resume it"):
+        fit(directory=tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0.7}, {"strength": 0.3}, {"seed": 5}, {"epochs": 9}])
+def test_resuming_under_another_configuration_is_refused(tmp_path, change):
+    fit(directory=tmp_path)
+    (name, value) = next(iter(change.items()))
+    with pytest.raises(CheckpointError, match=f"{name} .* there and {value} here"):
+        fit(replace(SMALL, **change), directory=tmp_path, resume=True)
+
+
+def test_resuming_on_other_images_is_refused(tmp_path):
+    fit(directory=tmp_path)
+    with pytest.raises(CheckpointError, match="other images"):
+        fit(images=make_shapes(70, size=16, seed=1)[0], directory=tmp_path, resume=True)
+
+
+def test_bf16_without_the_instructions_is_refused(monkeypatch):
+    monkeypatch.setattr(pretrain_module, "bf16_is_fast", lambda device: False)
+    with pytest.raises(ValueError, match="no bfloat16 arithmetic"):
+        fit(replace(SMALL, amp="bf16"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_cause(tmp_path):
+    class Poison(nn.Module):
+        feature_dim = 4
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            factor = math.nan if self.calls > 5 else 1.0
+            return x.mean((1, 2, 3))[:, None] * self.weight * factor
+
+    with pytest.raises(
+        NonFiniteLossError, match=r"loss is nan at step 6 .*learning_rate.*checkpoint-00000003.pt"
+    ):
+        fit(encoder=Poison(), directory=tmp_path)
+    assert all(
+        torch.isfinite(v).all() for v in load_run(tmp_path, encoder=Poison()).model.state_dict().values()
+    )
+
+
+def test_interrupting_keeps_what_was_learned(tmp_path):
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    run = fit(directory=tmp_path, callbacks=[interrupt])
+    assert run.step == 2 and not run.finished and load_run(tmp_path).step == 2
+
+
+def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(StopPretraining):
+        fit(replace(SMALL, epochs=1))
+    assert list(tmp_path.iterdir()) == []
