@@ -1424,8 +1424,8 @@ def bar_with_error(
             ha="left",
         )
     if guess is not None:
-        ax.axvline(guess, color=OKABE_ITO["vermilion"], linestyle="--")
-        ax.legend(["chance"], loc="lower right", frameon=True, framealpha=0.9)
+        line = ax.axvline(guess, color=OKABE_ITO["vermilion"], linestyle="--")
+        fig.legend([line], ["chance"], loc="outside lower right", frameon=False)  # never on top of a bar
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel=label, xlim=(0, 1.18), xticks=np.arange(0, 1.01, 0.2))

@@ -1,0 +1,43 @@
+# make course   install, run every notebook, leave them as web pages, print the results table
+# make lab      install, open the notebooks in JupyterLab
+# make test     install, run every check
+# Without make (Windows): see "Without make" in README.md; the tools do the work.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+
+.PHONY: course lab test notebooks sync clean
+
+course: $(VENV)/.course
+	$(BIN)/python tools/course.py
+
+lab: $(VENV)/.course
+	SIMCLR_EDU_HOME="$(CURDIR)/runs" $(BIN)/python -m jupyterlab --notebook-dir=notebooks
+
+test: $(VENV)/.dev
+	$(BIN)/python tools/check.py
+
+# For authors: run the notebooks from their sources and save the outputs.
+notebooks: $(VENV)/.dev
+	$(BIN)/python tools/run_notebooks.py --home build/notebooks --fresh
+
+# For authors: bring the notebooks up to date with their sources, outputs kept.
+sync: $(VENV)/.dev
+	$(BIN)/python tools/sync.py
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.course: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[course]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[test,dev]'
+	touch $@ $(VENV)/.course
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,107 @@
+"""The tools that execute and render notebooks: what they save, what they refuse, what they say."""
+
+import course
+import nbtools
+import pytest
+import run_notebooks
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+WIDGET_ERROR = """
+from ipywidgets import interact
+
+def show(x):
+    if x == 1:
+        raise ValueError("the widget broke")
+
+interact(show, x=1);
+"""
+FAILING = {
+    "error": ("1 / 0", "ZeroDivisionError"),
+    "warning": ("import sys\nprint('careful', file=sys.stderr)", "wrote to the error stream: careful"),
+    "path": ("import os\nprint(os.getcwd())", "shows a path of this machine"),
+    "widget": (WIDGET_ERROR, "a widget shows an error or a warning: the widget broke"),
+}
+
+
+def folder_with(tmp_path, **sources):
+    (tmp_path / "source").mkdir()
+    for number, (name, text) in enumerate(sources.items()):
+        source = tmp_path / "source" / f"{number:02}_{name}.py"
+        source.write_text(f"# %% [markdown]\n# # Notebook {name}\n\n# %%\n{text}\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_run_saves_outputs_in_reading_order_and_shares_the_home(tmp_path):
+    count = "import os, pathlib\nhome = pathlib.Path(os.environ['SIMCLR_EDU_HOME'])\n"
+    count += "n = len(list(home.iterdir()))\n(home / str(n)).touch()\nprint('before me', n)"
+    folder = folder_with(tmp_path, first=count, second=count)
+    arguments = ["--folder", str(folder), "--home", str(tmp_path / "home")]
+    for extra in ([], ["--fresh"]):
+        assert run_notebooks.main([*arguments, *extra]) == 0
+        notebooks = [nbtools.read_notebook(p) for p in nbtools.notebook_paths(folder=folder)]
+        assert [n.cells[1].outputs[0].text for n in notebooks] == ["before me 0\n", "before me 1\n"]
+        assert [n.cells[1].execution_count for n in notebooks] == [1, 1]
+    assert [nbtools.difference(p) for p in nbtools.notebook_paths(folder=folder)] == [None, None]
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_run_refuses_to_save(tmp_path, capsys, kind):
+    text, complaint = FAILING[kind]
+    folder = folder_with(tmp_path, broken=text)
+    assert run_notebooks.main(["--folder", str(folder), "--home", str(tmp_path / "home")]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not (folder / "00_broken.ipynb").exists()
+
+
+def test_fresh_needs_a_home_to_delete(tmp_path):
+    with pytest.raises(SystemExit):
+        run_notebooks.main(["--folder", str(tmp_path), "--fresh"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["costs $5 and $6", "`$x$` is code", "```\n$x$\n```", r"an escaped \$x\$", "no formula"],
+)
+def test_text_without_formulas_is_left_alone(text):
+    assert course.with_mathml(text) == text
+
+
+def test_formulas_become_mathml():
+    text = course.with_mathml("a $\\tau$ of $1/2$\n\n$$\nx^2\n$$\n")
+    assert text.count("<math") == 3 and text.count('display="block"') == 1 and "$" not in text
+
+
+def test_a_page_loads_nothing_from_the_network_and_links_to_pages():
+    cells = [
+        new_markdown_cell("# A\n\n[on](02_b.ipynb#x) [out](https://example.org/c.ipynb)"),
+        new_code_cell("1"),
+    ]
+    page = course.page(nbtools.normalise(new_notebook(cells=cells)), "A")
+    assert "<script src" not in page and "<link" not in page
+    assert 'href="02_b.html#x"' in page and 'href="https://example.org/c.ipynb"' in page
+
+
+def test_course_stops_at_a_notebook_that_fails_and_says_which(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(course, "BUILD", tmp_path / "build")
+    folder = folder_with(tmp_path, good="x = 1", broken="1 / 0", never="x = 1")
+    for path in nbtools.notebook_paths(folder=folder):
+        nbtools.write_notebook(nbtools.read_source(nbtools.source_path(path)), path)
+    assert course.main(["--folder", str(folder)]) == 1
+    assert "01_broken.ipynb failed" in capsys.readouterr().err
+    assert sorted(p.name for p in (tmp_path / "build" / "html").iterdir()) == ["00_good.html"]
+
+
+def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(course, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("SIMCLR_EDU_HOME", "restored afterwards")
+    rows = "\n".join(
+        f"from simclr_edu import results; results.record({r!r}, notebook='00', linear=0.5)"
+        for r in course.ROWS[1:]
+    )
+    folder = folder_with(tmp_path, some=rows)
+    for path in nbtools.notebook_paths(folder=folder):
+        nbtools.write_notebook(nbtools.read_source(nbtools.source_path(path)), path)
+    assert course.main(["--folder", str(folder)]) == 1
+    output = capsys.readouterr()
+    assert f"lacks a row for {course.ROWS[0]}" in output.err
+    assert "Notebook some" in (tmp_path / "build" / "html" / "index.html").read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""Execute notebooks in place, in reading order, and save their outputs.
+
+python tools/run_notebooks.py [NAME ...] [--home DIR] [--fresh]
+
+Each notebook is first brought up to date with its source, then run from top to bottom in a fresh kernel.
+One that raises, writes to the error stream or shows a path of this machine is left as it was, and the command
+fails.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbtools
+
+
+def run_one(path: Path, home: Path) -> float:
+    """Execute one notebook from its source and save it; return the seconds it took.
+
+    Raises:
+        NotebookProblem: it has no source, fails, or its outputs hold what must not be saved.
+    """
+    source = nbtools.source_path(path)
+    if not source.exists():
+        raise nbtools.NotebookProblem(f"it has no source {source.name}; sync.py --from-notebooks makes it")
+    notebook = nbtools.read_source(source)
+    seconds = nbtools.execute(notebook, home=home, folder=path.parent)
+    problems = nbtools.output_problems(nbtools.normalise(notebook))
+    if problems:
+        raise nbtools.NotebookProblem("; ".join(problems))
+    nbtools.write_notebook(notebook, path)
+    return seconds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 0, or 1 when a notebook failed."""
+    parser = nbtools.command_line(__doc__)
+    default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "runs"))
+    parser.add_argument("--home", type=Path, default=default_home, help="the learner's folder")
+    parser.add_argument("--fresh", action="store_true", help="empty the learner's folder first; needs --home")
+    options = parser.parse_args(arguments)
+    if options.fresh:
+        if options.home == default_home:
+            parser.error("--fresh needs --home DIR: it deletes that folder")
+        shutil.rmtree(options.home, ignore_errors=True)
+    try:
+        paths = nbtools.notebook_paths(options.names, options.folder.resolve())
+    except nbtools.NotebookProblem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    failed, total = [], 0.0
+    for path in paths:
+        print(f"{path.stem} ...", flush=True)
+        try:
+            seconds = run_one(path, options.home)
+        except nbtools.NotebookProblem as problem:
+            failed.append(path.stem)
+            print(f"{path.stem}: {problem}", file=sys.stderr, flush=True)
+        else:
+            total += seconds
+            megabytes = path.stat().st_size / 1e6
+            warning = " (a notebook may take 180 s)" if seconds > 180 else ""
+            print(f"{path.stem}: {seconds:.0f} s, {megabytes:.2f} MB{warning}")
+    print(f"{len(paths) - len(failed)} of {len(paths)} notebooks executed in {total:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
