@@ -339,11 +339,11 @@ def fit_linear(
     if l2 is None:
         l2, accuracies, start = _choose_l2(problem, val_fraction, seed)
         val_accuracy = accuracies.get(l2)
-    w, b = problem.solution(problem.fit(problem.uniform_rows, l2, start, tolerance=1e-6))  # (D, C), (C,)
+    w, b = problem.solution(problem.fit(problem.uniform_rows, l2, start, tolerance=1e-8))  # (C, D), (C,)
 
-    weight = (w / scale.double()[:, None]).T  # (C, D), for features as they came
+    weight = w / scale.double()  # (C, D), for features as they came
     bias = b - weight @ mean.double()
-    logits = (test_x - mean) / scale @ w.float() + b.float()  # (M, C)
+    logits = (test_x - mean) / scale @ w.float().T + b.float()  # (M, C)
     predictions = classes[logits.argmax(dim=1)]  # (M,)
     return ProbeResult(
         accuracy=_accuracy(predictions, test_y),
@@ -647,7 +647,7 @@ def probe_factor(
 class _Logistic:
     """Multinomial logistic regression on standardised features, for many l2 strengths and row weights.
 
-    Solutions are float64 ``(d + 1, C)``, the last row the bias. Products with the features are float32,
+    Solutions are float64 ``(C, d + 1)``, the last column the bias. Products with the features are float32,
     everything of size (N, C) or smaller is float64.
     """
 
@@ -663,31 +663,32 @@ class _Logistic:
         self._inverse: tuple[float, Tensor | None] = (math.nan, None)
 
     def solution(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """W ``(D, C)`` and b ``(C,)`` for the features as they were given, float64."""
-        w = theta[:-1] if self.basis is None else self.basis.double() @ theta[:-1]
-        return w, theta[-1]
+        """W ``(C, D)`` and b ``(C,)`` for the features as they were given, float64."""
+        w = theta[:, :-1] if self.basis is None else theta[:, :-1] @ self.basis.T.double()
+        return w, theta[:, -1]
 
     def logits(self, theta: Tensor) -> Tensor:
-        return (self.x @ theta[:-1].float()).double() + theta[-1]  # (N, C)
+        return (self.x @ theta[:, :-1].float().T).double() + theta[:, -1]  # (N, C)
 
     def loss(self, theta: Tensor, rows: Tensor, l2: float) -> tuple[float, Tensor]:
-        """Objective and its gradient ``(d + 1, C)``; ``rows`` ``(N,)`` weighs the rows and sums to 1."""
+        """Objective and its gradient ``(C, d + 1)``; ``rows`` ``(N,)`` weighs the rows and sums to 1."""
         log_p = self.logits(theta).log_softmax(dim=1)  # (N, C)
-        w = theta[:-1]
+        w = theta[:, :-1]
         value = -log_p.gather(1, self.target[:, None])[:, 0] @ rows + 0.5 * l2 * w.square().sum()
         slope = log_p.exp_()
         slope[torch.arange(len(slope)), self.target] -= 1
         slope *= rows[:, None]
         gradient = torch.empty_like(theta)
-        gradient[:-1] = (self.x.T @ slope.float()).double() + l2 * w
-        gradient[-1] = slope.sum(0)
+        # This way round: x.T @ slope, the same product, takes ten times as long.
+        gradient[:, :-1] = (slope.T.float() @ self.x).double() + l2 * w
+        gradient[:, -1] = slope.sum(0)
         return float(value), gradient
 
     def fit(
         self, rows: Tensor, l2: float, start: Tensor | None, tolerance: float, max_iterations: int = 1000
     ) -> Tensor:
         """Minimise by L-BFGS (Nocedal & Wright 2006, algorithm 7.5) to about ``tolerance`` in the loss."""
-        theta = torch.zeros(self.d + 1, self.num_classes, dtype=torch.float64) if start is None else start
+        theta = torch.zeros(self.num_classes, self.d + 1, dtype=torch.float64) if start is None else start
         value, gradient = self.loss(theta, rows, l2)
         memory: list[tuple[Tensor, Tensor]] = []
         for _ in range(max_iterations):
@@ -702,7 +703,7 @@ class _Logistic:
                 if new_value <= value - 1e-4 * size * decrease:
                     break
                 size /= 2
-                if size < 1e-4:  # the loss falls no further within rounding
+                if size < 1e-3:  # the loss falls no further within rounding
                     return theta
             change, bend = new - theta, new_gradient - gradient
             if float((change * bend).sum()) > 0:
@@ -738,7 +739,7 @@ class _Logistic:
             self._inverse = (l2, torch.cholesky_inverse(torch.linalg.cholesky(bound)))
         inverse = self._inverse[1]
         assert inverse is not None
-        return torch.cat([(inverse @ v[:-1].float()).double(), 2 * v[-1:]])
+        return torch.cat([(v[:, :-1].float() @ inverse).double(), 2 * v[:, -1:]], dim=1)
 
 
 class _Ridge:

@@ -1,0 +1,259 @@
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 00 Start here: what can be learned without labels?
+#
+# Contrastive self-supervised learning, built step by step until a linear classifier on top of it works.
+#
+# **You will be able to**
+# - say what supervised, unsupervised and self-supervised learning are, and where SimCLR stands;
+# - read the data set of this course and name the factors that each picture was drawn from;
+# - explain why a classifier on raw pixels fails here, and measure it;
+# - say which baselines any representation has to beat before it deserves praise.
+#
+# **Time**: 15 min to read, under 1 min to run. **Prerequisites**: Python, tensors, a first classifier in PyTorch.
+
+# %% tags=["setup"]
+import torch
+
+from simclr_edu import evaluate, plots, profiles, results, shapes
+from simclr_edu.data import load_images
+from simclr_edu.models import make_encoder
+
+SEED = 0
+PROFILE = profiles.current_profile()
+print(profiles.describe(seed=SEED))
+data = load_images("shapes")
+print(data)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The course on one page
+#
+# | notebook | the question it answers | run time |
+# | --- | --- | --- |
+# | **00 Start here** | what must a representation beat? | under 1 min |
+# | [01 Augmentation](01_augmentation.ipynb) | what should two pictures of "the same thing" share? | 2 to 3 min |
+# | [02 NT-Xent](02_nt_xent.ipynb) | how does a loss pull two views together and push all others away? | under 1 min |
+# | [03 Temperature](03_temperature.ipynb) | what does the one knob of that loss do? | 2 to 3 min |
+# | [04 Pretraining](04_pretraining.ipynb) | how do encoder, loss and loop fit together? | 2 to 3 min |
+# | [05 Embeddings](05_embeddings.ipynb) | what did the encoder learn, and what did it throw away? | 1 to 2 min |
+# | [06 Linear probe](06_linear_probe.ipynb) | how good is it, in one number that can be trusted? | 2 to 3 min |
+#
+# Times are for two CPU cores. Each notebook runs on its own: any section can be run right after the set-up cell at
+# its top. Where a trained encoder is needed, your own is taken if you have run notebook 04, else one that
+# comes with the package.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Three ways to learn from pictures
+#
+# **Supervised learning** is given pictures and the answer for each: its class, a **label** that a person wrote. It
+# learns to predict the label. Labels are slow and dear; pictures are not.
+#
+# **Unsupervised learning** is given pictures alone and looks for structure, groups or axes of variation.
+#
+# **Self-supervised learning** is given pictures alone too, but makes up its own question, to which the picture itself
+# holds the answer. Such a question is a **pretext task**: fill in the missing part, undo the rotation, or,
+# in **contrastive learning**, recognise which two pictures were made from the same original.
+#
+# Nobody cares about the pretext task. It is a reason for a network, the **encoder**, to turn a picture into a short
+# vector, its **representation**, in which what matters is easy to find.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### SimCLR in four lines
+#
+# 1. Take a batch of $N$ pictures. Change each at random, twice: crop, flip, recolour. That makes $2N$ **views**.
+# 2. The encoder maps each view to a representation $h$; a small **projection head** maps $h$ to $z$.
+# 3. For each view (the **anchor**), the other view of the same picture is its **positive**; the other $2N-2$ views are
+#    its **negatives**. The loss is small when $z$ of the positive is closer than those of the negatives.
+# 4. After training throw the projection head away and keep $h$.
+#
+# The method is that of Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual
+# Representations", 2020. No label appears anywhere. Labels come back only at the end, to measure.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The data: ten silhouettes
+#
+# A course should not need a download. `shapes` is drawn on the spot: 10,000 pictures to train on, 2,000 to test on,
+# ten classes. One row below is one class.
+
+# %%
+first = torch.cat([(data.train_labels == k).nonzero()[:10, 0] for k in range(10)])  # (100,)
+plots.show(
+    plots.image_grid(
+        data.train_images[first],
+        columns=10,
+        title="Ten pictures of each class: only the silhouette is the class",
+    )
+)
+print("rows:", ", ".join(data.class_names))
+
+# %% [markdown]
+# Everything else is a **nuisance factor**: it changes the pixels and says nothing about the class. Because the pictures
+# are drawn, each factor of each picture is known, which no set of photographs offers. Later we ask the encoder which
+# of them it kept.
+
+# %%
+picture = 7
+print("class:", data.class_names[data.train_labels[picture]])
+for name, unit in shapes.FACTOR_UNITS.items():
+    print(f"{name:18s} {data.train_factors[name][picture]:8.2f}   {unit}")
+
+# %% [markdown]
+# The next cell draws one star ten times and changes one factor a row. Run it with another class or another factor.
+
+
+# %%
+def sweep(factor: str, low: float, high: float, label: int = 3, n: int = 10) -> torch.Tensor:
+    factors = {name: value.expand(n) for name, value in shapes.sample_factors(1, seed=SEED).items()}
+    factors[factor] = torch.linspace(low, high, n)
+    return shapes.render(torch.full((n,), label), factors)  # (n, 3, 32, 32)
+
+
+ROWS = {"hue": (0, 324), "x": (0.34, 0.66), "scale": (0.28, 0.40), "rotation": (-20, 20), "noise": (0, 0.06)}
+pictures = torch.cat([sweep(name, low, high) for name, (low, high) in ROWS.items()])  # (50, 3, 32, 32)
+plots.show(plots.image_grid(pictures, columns=10, title="One star; each row changes one factor"))
+print("rows:", ", ".join(ROWS))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Why pixels are a bad representation
+#
+# Two stars of different colours at different places share almost no pixel values; a star and a disc on the same
+# background share most of them. Let us measure it: how far apart are two pictures, in pixels, when they show the same
+# class, and when they do not?
+#
+# *Before you run the next cell: by what factor do you expect the two averages to differ?*
+
+# %%
+flat = data.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
+distance = torch.cdist(flat, flat)  # (1000, 1000)
+same = data.test_labels[:1000, None] == data.test_labels[None, :1000]  # (1000, 1000)
+same.fill_diagonal_(False)
+different = ~same & ~torch.eye(1000, dtype=torch.bool)
+within, between = distance[same].mean(), distance[different].mean()
+print(f"mean pixel distance, same class:      {within:.2f}")
+print(f"mean pixel distance, different class: {between:.2f}")
+print(f"ratio: {between / within:.3f}")
+assert 0.95 < between / within < 1.1
+
+# %% [markdown]
+# Hardly any difference: in pixel space the class is buried under colour and place. The same holds for photographs. A
+# representation is good when pictures of one class lie close together in it.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Baselines: what must be beaten
+#
+# Two measures are used throughout the course.
+#
+# - **Linear probe**: fit a linear classifier on the representation, with labels, and report its accuracy on test
+#   pictures. It asks: can the class be read off by a weighted sum?
+# - **kNN**: let the $k=20$ most similar training pictures vote. It asks: are the neighbours of the same class?
+#
+# An accuracy means nothing on its own, so these come first:
+#
+# - **chance**: ten balanced classes, so 10%;
+# - **raw pixels**: the picture itself as the representation;
+# - **random encoder**: the network that we will train, before any training. A network is a strong prior even with
+#   random weights, so "better than pixels" alone proves little;
+# - **supervised, 1% of labels**: the same network trained from scratch on 100 labelled pictures.
+#
+# *Before you run the next cells: rank the four. Where would you put the random encoder?*
+
+# %%
+chance = 1 / data.num_classes
+pixels = evaluate.probe_scores(None, data, seed=SEED)
+torch.manual_seed(SEED)
+untrained = make_encoder("tiny")  # (B, 3, 32, 32) to (B, 128)
+random_encoder = evaluate.probe_scores(untrained, data, seed=SEED)
+print(f"chance         {chance:.1%}")
+for name, scores in (("raw pixels", pixels), ("random encoder", random_encoder)):
+    print(f"{name:14s} linear {scores['linear']:.1%}   kNN {scores['knn']:.1%}")
+
+# %%
+torch.manual_seed(SEED)
+supervised = evaluate.fine_tune(make_encoder("tiny"), data, fraction=0.01, epochs=60, seed=SEED)
+print(f"supervised from scratch on {supervised.n_labels} labels: {supervised.accuracy:.1%}")
+
+# %%
+names = ["chance", "raw pixels", "random encoder", "supervised, 1% of labels"]
+accuracies = [chance, pixels["linear"], random_encoder["linear"], supervised.accuracy]
+title = "What a representation has to beat on shapes"
+plots.show(plots.bar_with_error(names, accuracies, chance=chance, label="test accuracy (%)", title=title))
+assert pixels["linear"] <= 0.35 and random_encoder["linear"] <= 0.35
+
+# %% [markdown]
+# Raw pixels and random features stay far from useful for a linear probe, with all 10,000 labels given to it. The labels
+# were there; the representation was the bottleneck. In notebook 06 the same probe, with the same labels, sits on top of
+# a representation that was learned without any.
+#
+# Look at the kNN of raw pixels, though: it is far better than the linear probe. Has it understood shapes? Ten thousand
+# drawn pictures lie so densely that most test pictures have a near twin among them, and a look-up finds it. Take the
+# twins away, by keeping fewer labelled pictures, and see what is left.
+
+# %%
+for fraction in (1.0, 0.1, 0.01):
+    few = evaluate.probe_scores(None, data, fraction=fraction, seed=SEED, k=5)
+    print(f"raw pixels, kNN on {fraction:4.0%} of the labels: {few['knn']:.1%}")
+assert few["knn"] <= 0.4
+
+# %% [markdown]
+# Memory is not representation. That is why the course looks at more than one measure, and at few labels too.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Where does SimCLR stand on real pictures?
+#
+# Figures from the paper (ImageNet, top-1 accuracy of a linear probe on ResNet-50, all labels): 69.3%, and 76.5% with a
+# network four times as wide. On CIFAR-10 a ResNet-50 reaches 94.0% with a linear probe after 1,000 epochs, where the
+# same network trained with labels reaches 95.1% (appendix B.9). Nothing here depends on our toy set: notebook 04 and
+# the command line train on CIFAR-10 when there is a GPU.
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ## The results table
+#
+# Each notebook of the course adds its rows.
+
+# %%
+common = {"notebook": "00", "seed": SEED, "profile": PROFILE.name}
+results.record("chance", **common, linear=chance, knn=chance)
+results.record("raw pixels", **common, **pixels)
+results.record("random encoder", **common, **random_encoder)
+results.record("supervised, 1% of labels", **common, accuracy=supervised.accuracy)
+results.table(columns=("linear", "knn", "accuracy"))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Recap
+#
+# - Self-supervised learning makes its question from the data; labels are used to measure, not to learn.
+# - The class is the silhouette. Hue, background, place, size, rotation and noise are nuisance factors, all known.
+# - Pixel distance says almost nothing about the class.
+# - Chance, raw pixels, a random encoder and a supervised network with few labels are the bars to clear.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ## Interview: three questions
+#
+# <details><summary>How does self-supervised learning differ from unsupervised learning?</summary>
+#
+# Both see no labels. Self-supervised learning turns the data into a prediction task with targets that come from the data
+# itself, here "which view comes from the same picture", and trains with an ordinary loss. Unsupervised learning is
+# the wider term; clustering or density estimation set no such task.
+#
+# </details>
+#
+# <details><summary>Why is a random encoder a necessary baseline?</summary>
+#
+# Convolution, pooling and non-linearity alone already turn pixels into features that are somewhat invariant to place, and
+# a linear probe has labels to pick from them. Only the gain over the same network with random weights is due to
+# pretraining.
+#
+# </details>
+#
+# <details><summary>What does a linear probe measure, and what does it not?</summary>
+#
+# Whether the classes can be separated by a weighted sum of frozen features. It does not measure how good the network
+# could become when all its weights are trained on the task (fine-tuning), nor whether information is present in a
+# form that needs a non-linear read-out.
+#
+# </details>
+
+# %% [markdown]
+# ## Sources
+#
+# - T. Chen, S. Kornblith, M. Norouzi, G. Hinton, "A Simple Framework for Contrastive Learning of Visual Representations",
+#   2020, arXiv 2002.05709: section 2 (the method), table of the labels experiment (section 6), appendix B.9 (CIFAR-10).

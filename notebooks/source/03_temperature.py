@@ -1,0 +1,371 @@
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 03 The temperature
+#
+# One number in the loss, the **temperature** $\tau$, divides every similarity. It looks like a detail of scaling.
+# It decides which negatives the network learns from.
+#
+# **You will be able to**
+# - turn similarities into softmax weights and into shares of the gradient, at any temperature,
+# - say what a low and a high temperature do to hard and easy negatives,
+# - measure alignment and uniformity,
+# - run an experiment with several seeds and say what it shows and what it does not.
+#
+# **Time:** 25 min to read, about 2 min to run on two cores, 20 min more with the exercises.
+#
+# **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
+# set-up cell.
+
+# %% tags=["setup"]
+import math
+import statistics
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from IPython.display import display
+
+from simclr_edu import diagnostics, exercises, losses, plots, profiles, results, widgets
+from simclr_edu.data import load_images
+from simclr_edu.evaluate import embed, probe_scores
+from simclr_edu.pretrain import PretrainConfig, pretrain
+
+SEED = 0
+torch.manual_seed(SEED)
+print(profiles.describe(seed=SEED))
+data = load_images("shapes", image_size=24).subset(4000, 2000, seed=SEED)  # small, so that 12 runs take 2 min
+rng = torch.Generator().manual_seed(SEED)
+# One anchor, made up: a positive at similarity 0.7 and 62 negatives, the hardest at 0.6. N = 32, so 63 candidates.
+negatives = (0.25 * torch.randn(62, generator=rng)).clamp(max=0.6)  # (62,)
+candidates = torch.cat([torch.tensor([0.7]), negatives])  # (63,), the positive first
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 1. From similarities to weights
+#
+# For one anchor the loss is $-\ln p$, where $p$ is the **softmax weight** of the positive:
+#
+# $$p_j = \frac{\exp(s_j/\tau)}{\sum_k \exp(s_k/\tau)}$$
+#
+# The sum runs over the $2N-1$ candidates. Dividing by a small $\tau$ stretches the differences before $\exp$ makes
+# ratios of them: two candidates whose similarities differ by $\Delta$ differ in weight by the factor
+# $\exp(\Delta/\tau)$.
+#
+# **Before you run the next cell:** two candidates at 0.8 and 0.6. What is the ratio of their weights at $\tau = 1$, and
+# at $\tau = 0.1$?
+
+# %% tags=["nbval-check-output"]
+for tau in (1.0, 0.5, 0.1, 0.05):
+    weights = (torch.tensor([0.8, 0.6]) / tau).softmax(0)  # (2,)
+    print(f"tau {tau:4}: weights {weights[0]:.3f} and {weights[1]:.3f}, ratio {math.exp(0.2 / tau):5.2f}")
+
+# %% [markdown]
+# A difference of 0.2 hardly matters at $\tau = 1$ and decides nearly everything at $\tau = 0.05$. Write the weights
+# yourself, so that they survive a very small $\tau$ too.
+
+
+# %% tags=["exercise"]
+def softmax_weights(similarities, temperature):
+    """Weight of each candidate: (K,) to (K,), adding up to 1."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_softmax_weights(softmax_weights)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# Divide, then softmax. `Tensor.softmax` subtracts the largest logit first, so it does not overflow.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def softmax_weights(similarities, temperature):
+#     return (similarities / temperature).softmax(dim=0)
+# ```
+#
+# </details>
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now 63 candidates, as in a batch of 32 pictures. The positive is at 0.7. A few negatives come close to it.
+
+# %%
+plots.show(plots.softmax_row(candidates.roll(30), 30, temperatures=(0.05, 0.2, 1.0)))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 2. From weights to gradients
+#
+# Notebook 02 showed the gradient: each negative is pushed away with $p_j/\tau$. Compare the negatives with each other
+# and the common factors drop out. The **gradient share** of negative $j$ is a softmax over the negatives alone:
+#
+# $$\frac{\exp(s_j/\tau)}{\sum_{k\ \text{negative}} \exp(s_k/\tau)}$$
+
+
+# %% tags=["exercise"]
+def gradient_share(similarities, temperature):
+    """Share of each negative in the negatives' gradient: (K,) to (K,), adding up to 1."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_gradient_share(gradient_share)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# `similarities` holds the negatives only. The gradient of negative $j$ is $p_j/\tau$; what is left when you divide
+# it by the sum of all of them?
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def gradient_share(similarities, temperature):
+#     return (similarities / temperature).softmax(dim=0)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# Autograd must find the same, and so must the package:
+
+# %% tags=["nbval-check-output"]
+for tau in (0.05, 0.5, 1.0):
+    s = candidates.clone().requires_grad_()  # (63,), the positive first
+    F.cross_entropy(s[None] / tau, torch.tensor([0])).backward()
+    by_autograd = s.grad[1:] / s.grad[1:].sum()  # (62,)
+    torch.testing.assert_close(by_autograd, (negatives / tau).softmax(0))
+    torch.testing.assert_close(by_autograd, diagnostics.softmax_weights(negatives, tau))
+print("gradient share by autograd = softmax over the negatives = package")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# **Before you run the next cell:** at $\tau = 0.05$, how much of the gradient comes from the hardest 10% of the
+# negatives? And at $\tau = 1$?
+
+# %%
+plots.show(plots.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
+
+# %% [markdown]
+# A low temperature looks at the few **hard negatives**, those most similar to the anchor. A high temperature pushes
+# everything a little. Which is better? Hard negatives teach fine differences, but the hardest are often pictures of
+# the anchor's own class, **false negatives**, which should not be pushed away at all.
+#
+# Move the slider and watch both panels:
+
+# %%
+display(widgets.temperature_explorer(candidates, 0))
+plots.show(plots.temperature_effect(candidates, 0, temperature=0.5))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 3. Losses at two temperatures do not compare
+#
+# **Before you run the next cell:** the same embeddings, four temperatures. Which gives the lowest loss?
+
+# %%
+torch.manual_seed(SEED)
+shared = torch.randn(256, 64)  # (N, d): what two views of a picture have in common
+a, b = (shared + torch.randn(256, 64) for _ in range(2))  # (256, 64) each
+for tau in (0.05, 0.1, 0.5, 1.0):
+    accuracy = diagnostics.contrastive_accuracy(a, b)
+    print(f"tau {tau:4}: loss {losses.nt_xent(a, b, tau):.2f}, contrastive accuracy {accuracy:.0%}")
+assert losses.nt_xent(a, b, 0.1) < losses.nt_xent(a, b, 1.0) - 2
+
+# %% [markdown]
+# The embeddings are the same and so is their **contrastive accuracy**, the share of anchors whose positive beats all
+# negatives. Only the ruler changed. To compare runs with different temperatures, use what does not depend on
+# $\tau$: contrastive accuracy, alignment and uniformity, and above all a probe with labels.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 4. Alignment and uniformity
+#
+# Wang and Isola (2020) read the loss as two wishes about points on the unit sphere:
+#
+# - **alignment**: the two views of a picture lie close together. Mean squared distance of positives; 0 is perfect.
+# - **uniformity**: all points together cover the sphere evenly. $\ln$ of the mean of $\exp(-2\,\|z_i - z_j\|^2)$ over
+#   pairs; 0 is a single point, lower is more even.
+#
+# Each is easy to satisfy alone: one point for all pictures is perfectly aligned. The loss wants both.
+
+
+# %% tags=["exercise"]
+def uniformity(z, t=2):
+    """Log of the mean over pairs of different rows of exp(-t ||zi - zj||^2); rows of z (M, d) have length 1."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_uniformity(uniformity)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# `torch.pdist(z)` gives the distance of every pair of different rows, once. Square, scale, exp, mean, log.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def uniformity(z, t=2):
+#     return torch.pdist(z).square().mul(-t).exp().mean().log()
+# ```
+#
+# </details>
+
+# %% tags=["nbval-check-output"]
+a, b = F.normalize(
+    torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(SEED)), dim=2
+)  # (50, 8) each
+by_hand = (a - b).square().sum(dim=1).mean()  # mean squared distance of the positives
+torch.testing.assert_close(by_hand.item(), diagnostics.alignment(a, b))
+by_hand = torch.pdist(a).square().mul(-2).exp().mean().log()  # over all pairs
+torch.testing.assert_close(by_hand.item(), diagnostics.uniformity(a))
+print("alignment and uniformity: notebook = package")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 5. The experiment
+#
+# Four temperatures, those of the paper's Table 5; three **seeds** each, so that a difference can be told from luck.
+# Everything else is equal: the course's default recipe on 4,000 pictures of `shapes`, made short: 24 pixels, few epochs,
+# and batches of 64, so that there are enough steps.
+
+# %%
+TAUS, SEEDS = (0.05, 0.1, 0.5, 1.0), (0, 1, 2)
+short = PretrainConfig(epochs=6, batch_size=64)
+augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
+v1, v2 = augment.two_views(data.test_images[:256], generator=generator)  # (256, 3, 24, 24), the same for all
+
+
+def measure(model):
+    z1, z2 = embed(model, v1, level="z"), embed(model, v2, level="z")  # (256, 64) each
+    return {
+        **probe_scores(model.encoder, data, seed=SEED),
+        "contrastive": diagnostics.contrastive_accuracy(z1, z2),
+        "alignment": diagnostics.alignment(z1, z2),
+        "uniformity": diagnostics.uniformity(torch.cat([z1, z2])),
+    }
+
+
+# %% [markdown]
+# `linear` is the **linear probe**: a linear classifier on the frozen representation $h$, trained on the labels of
+# the 4,000 pictures and scored on 2,000 others (notebook 06). `knn` lets the 20 nearest neighbours vote.
+# Contrastive accuracy is measured on two fixed views of 256 test pictures, the same for every run.
+#
+# **Before you run the next cell:** which temperature will have the best contrastive accuracy? And the best linear probe?
+# The paper's answers are not the same temperature.
+
+# %%
+measured = {tau: [] for tau in TAUS}
+for tau in TAUS:
+    for seed in SEEDS:
+        run = pretrain(replace(short, temperature=tau, seed=seed), data, progress=False)
+        measured[tau].append(measure(run.model))
+    print(f"tau {tau:4}: linear", ", ".join(f"{m['linear']:.1%}" for m in measured[tau]))
+
+
+# %% [markdown]
+# Three numbers a row: that spread comes from the seed alone. A difference between two temperatures means something
+# only if it is larger.
+
+
+# %%
+def mean_and_std(key):
+    columns = [[m[key] for m in measured[tau]] for tau in TAUS]
+    return [statistics.mean(c) for c in columns], [statistics.stdev(c) for c in columns]
+
+
+table = {key: mean_and_std(key) for key in ("linear", "knn", "contrastive", "alignment", "uniformity")}
+print("tau   " + "".join(f"{key:>18}" for key in table))
+for i, tau in enumerate(TAUS):
+    print(f"{tau:<6}" + "".join(f"{means[i]:10.3f} ± {stds[i]:.3f}" for means, stds in table.values()))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Beside ours the paper's: Chen et al. 2020, Table 5, ResNet-50 on ImageNet, linear evaluation top-1.
+
+# %%
+paper_probe = {0.05: 0.597, 0.1: 0.644, 0.5: 0.607, 1.0: 0.580}
+paper_contrastive = {0.05: 0.905, 0.1: 0.878, 0.5: 0.682, 1.0: 0.591}
+plots.show(
+    plots.temperature_results(TAUS, *table["linear"], *table["contrastive"], paper_probe, paper_contrastive)
+)
+
+# %%
+linear, std = table["linear"]
+first, second = sorted(range(len(TAUS)), key=lambda i: -linear[i])[:2]
+error = math.hypot(std[first], std[second]) / math.sqrt(len(SEEDS))  # standard error of the difference
+print(f"best linear probe: tau {TAUS[first]:g}; tau {TAUS[second]:g} follows, {linear[first] - linear[second]:.1%} "
+      f"behind (standard error of that difference {error:.1%})")  # fmt: skip
+contrastive = dict(zip(TAUS, table["contrastive"][0], strict=True))
+assert contrastive[0.1] > contrastive[1.0] + 0.01 and min(linear) > 0.4
+
+# %% [markdown]
+# And where on the sphere does each temperature put the pictures?
+
+# %%
+names = [f"tau {tau:g}" for tau in TAUS]
+plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0]))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 6. What this shows, and what it does not
+#
+# RESULTS-TO-WRITE
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Recap
+#
+# - $\tau$ divides every similarity before the softmax. A difference $\Delta$ becomes a ratio $\exp(\Delta/\tau)$.
+# - A negative's share of the gradient is a softmax over the negatives: low $\tau$, few hard ones; high $\tau$, all alike.
+# - Losses at different $\tau$ do not compare. Contrastive accuracy, alignment, uniformity and probes do.
+# - The best pretext score and the best representation are two things; choose $\tau$ by the second.
+# - One seed is an anecdote: report mean and spread.
+
+# %%
+for i, tau in enumerate(TAUS):
+    scores = {key: table[key][0][i] for key in ("linear", "knn")}
+    profile = profiles.current_profile().name
+    results.record(f"tau {tau:g}, mean of 3 seeds", notebook="03", profile=profile, **scores)
+results.table()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Three questions an interviewer would ask
+#
+# **1. What happens to the gradient as $\tau$ goes to 0, and as it goes to infinity?**
+#
+# <details><summary>Answer</summary>
+#
+# Towards 0 the softmax over the negatives becomes a maximum: only the hardest negative is pushed, with a force that
+# grows as $1/\tau$. Towards infinity all negatives get the same share, and the force fades as $1/\tau$. (Section 2)
+#
+# </details>
+#
+# **2. A colleague lowers $\tau$ from 0.5 to 0.1, and the loss falls from 4 to 1. Is the model better?**
+#
+# <details><summary>Answer</summary>
+#
+# The loss cannot say. The same embeddings give a lower loss at a lower $\tau$ as soon as positives beat most
+# negatives. Compare contrastive accuracy on fixed views, or a probe. (Section 3)
+#
+# </details>
+#
+# **3. Why not choose the temperature with the best contrastive accuracy?**
+#
+# <details><summary>Answer</summary>
+#
+# It measures how well pictures are told apart one by one, and that can be bought by pushing apart pictures that belong
+# together. In the paper's Table 5 contrastive accuracy is best at 0.05 (90.5%), the linear probe at 0.1 (64.4%, against
+# 59.7% at 0.05). (Sections 2 and 5)
+#
+# </details>
+
+# %% [markdown]
+# ## Sources
+#
+# - Chen, Kornblith, Norouzi, Hinton 2020, arXiv 2002.05709: Table 5 (temperature), Table 2 (gradients), appendix B.9
+#   (CIFAR-10: the best temperature depends on the length of training).
+# - Wang, Isola: "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+#   Hypersphere", 2020, arXiv 2005.10242.
+# - Wang, Liu: "Understanding the Behaviour of Contrastive Loss", 2021, arXiv 2012.09740: hard negatives, and what a low
+#   temperature does to them.
+# - Next: notebook 04, the pretraining run.

@@ -1,0 +1,462 @@
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 04 Pretraining: encoder, projection head, loop
+#
+# All parts are on the table: views (01), loss (02), temperature (03). This notebook puts them together and trains for
+# real.
+#
+# **You will be able to**
+# - write the model, the training step and the learning-rate schedule of SimCLR from memory;
+# - read a pretraining run: is the loss stuck, or is that what learning looks like?
+# - stop a run, resume it, and prove that nothing changed;
+# - say what each speed-up buys: batched augmentation, memory order, mixed precision, compilation.
+#
+# **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebooks 01 and 02.
+
+# %% tags=["setup"]
+import math
+import tempfile
+import time
+from dataclasses import replace
+
+import torch
+from PIL import Image
+from torch import nn
+
+from simclr_edu import augment, evaluate, exercises, plots, profiles, results, widgets
+from simclr_edu.data import home_folder, load_images
+from simclr_edu.losses import NTXentLoss, nt_xent_dense
+from simclr_edu.models import SimCLR, make_encoder
+from simclr_edu.pretrain import PretrainConfig, StopPretraining, learning_rate, load_run, pretrain, train_step
+
+SEED = 0
+PROFILE = profiles.current_profile()
+print(profiles.describe(seed=SEED))
+data = load_images(PROFILE.config.data)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The model: f, then g
+#
+# The **encoder** $f$ maps a picture to its representation $h$. The **projection head** $g$, a perceptron with one hidden
+# layer, maps $h$ to $z$. The loss sees $z$; the downstream task gets $h$. Why the detour? The loss wants $z$ to
+# forget everything that the augmentation changes. If $h$ were used directly, $h$ would forget it too. The head takes the
+# damage (Chen et al. 2020, section 4.2: a non-linear head is about 3 points better than a linear one and more than
+# 10 better than none; and $h$ beats $z$ by more than 10).
+
+
+# %%
+class SmallSimCLR(nn.Module):
+    def __init__(self, encoder: nn.Module, width: int, out_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Sequential(
+            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, out_dim)
+        )
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.encoder(x)  # (2N, 128)
+        return h, self.head(h)  # (2N, 128), (2N, 64)
+
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(SEED)
+package = SimCLR(make_encoder("tiny"), projection_dim=64)
+mine = SmallSimCLR(package.encoder, 128, 64)
+mine.head.load_state_dict(package.projection_head.layers.state_dict())
+x = torch.rand(8, 3, 32, 32)  # (2N, 3, 32, 32)
+torch.testing.assert_close(mine(x), package(x))
+h, z = package(x)
+print("h", tuple(h.shape), " z", tuple(z.shape), " notebook = package: True")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The encoder is a small residual network. On 32-pixel pictures a ResNet built for ImageNet does badly, for a simple
+# reason: its **stem** (a 7x7 convolution with stride 2, then max-pooling) shrinks the picture four times before the first
+# block, to 8x8. For small pictures use a 3x3 stem with stride 1 and no pooling (appendix B.9). It is the commonest
+# reason for "I cannot reach the paper's CIFAR-10 number".
+
+# %% tags=["nbval-check-output"]
+for stem in ("imagenet", "cifar"):
+    backbone = make_encoder("resnet18", stem).backbone
+    size = backbone.maxpool(backbone.conv1(torch.zeros(1, 3, 32, 32))).shape[-1]
+    print(f"ResNet-18, {stem} stem: a 32 x 32 picture enters the first block as {size} x {size}")
+print("tiny:", sum(p.numel() for p in make_encoder("tiny").parameters()), "parameters")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## One step
+#
+# Two views, **one** pass over both (so that BatchNorm sees all $2N$ views at once; two passes give different statistics
+# and different gradients), the loss, one step of the optimizer.
+
+
+# %%
+def my_step(model, augmentation, loss_function, optimizer, images, generator):
+    v1, v2 = augmentation.two_views(images, generator=generator)  # (N, 3, H, W) each
+    _, z = model(torch.cat([v1, v2]))  # (2N, d): one pass
+    loss = loss_function(*z.chunk(2))  # z1, z2: (N, d)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+# %% tags=["nbval-check-output"]
+def one_step(step) -> torch.Tensor:
+    torch.manual_seed(SEED)
+    model = SimCLR(make_encoder("tiny"), 64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(SEED)
+    step(model, augment.SimCLRAugment(32), NTXentLoss(0.5), optimizer, data.train_images[:64], generator)
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+torch.testing.assert_close(one_step(my_step), one_step(train_step))
+print("weights after one step, notebook = package: True")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The schedule: warm-up, then cosine
+#
+# At the start the gradients point anywhere, so the learning rate climbs from 0 over the first tenth of the run: the
+# **warm-up**. Then it follows half a cosine down to 0, without restarts (section 2.2).
+
+
+# %%
+def my_learning_rate(progress: float, base: float, warmup: float = 0.1) -> float:
+    if progress < warmup:
+        return base * progress / warmup
+    return base * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+rates = [my_learning_rate(k / 200, 0.004) for k in range(201)]
+assert rates == [learning_rate(k / 200, 0.004) for k in range(201)]
+plots.show(plots.learning_rate(rates))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What will the first loss be?
+#
+# *Before you run the next cell: a batch of N = 256, an encoder that knows nothing. Which loss do you expect, roughly?*
+
+# %%
+config = PROFILE.config
+n = config.batch_size
+print(f"N = {n}: one positive among 2N - 1 = {2 * n - 1} candidates, ln(2N - 1) = {math.log(2 * n - 1):.3f}")
+random_z = torch.randn(2 * n, 4096, generator=torch.Generator().manual_seed(SEED))  # nearly orthogonal rows
+print(
+    f"NT-Xent of random embeddings: {nt_xent_dense(*random_z.chunk(2), temperature=config.temperature):.3f}"
+)
+
+# %% [markdown]
+# An encoder that cannot tell candidates apart scores about $\ln(2N-1)$. Draw that line into every loss curve: a loss
+# that sits on it has learned nothing, a loss well under it has, even when it hardly moves any more. "Is my loss
+# stuck?" cannot be answered without it, nor without two more curves: the **contrastive accuracy** (how often the positive
+# is the nearest of the candidates) and **kNN** on labelled pictures, which costs seconds and trains nothing.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The run
+#
+# This is the real one. It uses the settings of the profile and keeps checkpoints in your course folder, where notebooks
+# 05 and 06 will find it. On a GPU the same cell trains a ResNet-18 on CIFAR-10.
+
+# %%
+for name in (
+    "data",
+    "encoder",
+    "batch_size",
+    "temperature",
+    "optimizer",
+    "learning_rate",
+    "crop_scale",
+    "strength",
+):
+    print(f"{name:14s} {getattr(config, name)}")
+print(f"{'epochs':14s} {config.total_epochs}")
+
+# %% [markdown]
+# A callback measures kNN now and then, on a small subset; its time is not counted. The labels it uses never reach
+# the training.
+
+# %%
+subset = data.subset(1000, 500, seed=SEED)
+
+
+def knn_callback(run) -> None:
+    """Measure kNN once an epoch, into the record that the curve is drawn from."""
+    record = run.history[-1]
+    if int(record["epoch"]) > int(run.history[-2]["epoch"] if len(run.history) > 1 else 0):
+        train, test = (evaluate.embed(run.encoder, x) for x in (subset.train_images, subset.test_images))
+        record["knn"] = evaluate.knn_accuracy(train, subset.train_labels, test, subset.test_labels)
+
+
+# %%
+live = widgets.LiveTraining(every=2.0)
+live
+
+# %%
+directory = home_folder() / "runs" / "simclr"
+run = pretrain(config, data, callbacks=[knn_callback, live], directory=directory, resume=True, progress=False)
+last = run.history[-1]
+print(f"{run.epoch:.0f} epochs, {run.seconds:.0f} s, {run.pairs_per_s:,.0f} pairs a second")
+print(f"loss {last['loss']:.3f} against ln(2N - 1) = {math.log(2 * n - 1):.3f}")
+print(f"contrastive accuracy {last['contrastive_accuracy']:.1%}, chance {1 / (2 * n - 1):.1%}")
+
+# %%
+plots.show(plots.loss_curve(run.history, n))
+assert run.finished and last["loss"] < math.log(2 * n - 1) - 1
+assert last["contrastive_accuracy"] > 10 / (2 * n - 1)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Read it in this order. The loss leaves the $\ln(2N-1)$ line at once, then falls slowly: most of the picture is learned
+# while the curve looks flat. Contrastive accuracy stays low, because the task is made hard on purpose. kNN keeps climbing.
+# If kNN rises, training works, whatever the loss looks like.
+#
+# Run the cell again: it finds a finished run and trains no further. To train anew, delete the folder `runs/simclr`.
+
+# %%
+knn = evaluate.probe_scores(run.encoder, data, seed=SEED)["knn"]
+results.record("SimCLR", notebook="04", seed=SEED, profile=PROFILE.name, knn=knn)
+print(f"kNN on all labels: {knn:.1%}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Stop and resume
+#
+# A run must survive a closed laptop. Weights alone are not enough: the optimizer's moments, the place in the schedule, the
+# order of the pictures and the state of the random generator belong to it too. The test is strict: interrupted and
+# resumed, the weights are the same **to the last bit** as without interruption.
+
+# %%
+short = PretrainConfig(epochs=2, batch_size=64, seed=SEED, log_every=2, checkpoint_every=5, device="cpu")
+pictures = data.train_images[:512]
+
+
+def stop_at_step_8(run) -> None:
+    if run.step == 8:
+        raise StopPretraining
+
+
+# %% tags=["nbval-check-output"]
+with tempfile.TemporaryDirectory() as folder:
+    whole = pretrain(short, pictures, progress=False)
+    half = pretrain(short, pictures, callbacks=[stop_at_step_8], directory=folder, progress=False)
+    resumed = pretrain(short, pictures, directory=folder, resume=True, progress=False)
+    loaded = load_run(folder)
+pairs = zip(whole.model.parameters(), loaded.model.parameters(), strict=True)
+print("stopped at step", half.step, "- resumed to step", resumed.step)
+print("same weights to the last bit:", all(torch.equal(a, b) for a, b in pairs))
+
+# %% [markdown]
+# Resuming under another temperature or augmentation would be another experiment under the old name. It is refused:
+
+# %% tags=["nbval-check-output"]
+with tempfile.TemporaryDirectory() as folder:
+    pretrain(short, pictures, callbacks=[stop_at_step_8], directory=folder, progress=False)
+    try:
+        pretrain(replace(short, temperature=0.7), pictures, directory=folder, resume=True, progress=False)
+    except ValueError as error:
+        print("refused:", str(error).split(": ")[-1])
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Why is my GPU idle? What each speed-up buys
+#
+# A step costs augmentation plus network. The textbook augments picture by picture on the CPU; a fast GPU then waits. Here
+# the whole batch is augmented at once, on the device where the pictures already lie.
+#
+# *Before you run the next cell: how many times faster is a batch than one picture at a time, on this CPU?*
+
+
+# %%
+def per_second(function, items: int, repeats: int = 3) -> float:
+    function()  # warm up
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return items * repeats / (time.perf_counter() - start)
+
+
+textbook, batched = augment.torchvision_pipeline(32), augment.SimCLRAugment(32)
+as_pil = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in data.train_images[:256]]
+speeds = {
+    "one by one (PIL)": per_second(lambda: [textbook(p) for p in as_pil], 256),
+    "whole batch": per_second(lambda: batched(data.train_images[:256]), 256),
+}
+print(f"batched augmentation: {speeds['whole batch'] / speeds['one by one (PIL)']:.0f} times faster")
+plots.show(plots.throughput_bars(list(speeds), list(speeds.values()), title="Augmentation at 32 pixels"))
+assert speeds["whole batch"] > 3 * speeds["one by one (PIL)"]
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# **Channels last** stores the channels of a pixel side by side. Convolutions read memory in that order, on CPU and GPU
+# alike. The result is the same; the speed may not be. Measure rather than believe:
+
+
+# %%
+def steps_per_second(layout: torch.memory_format) -> float:
+    model = SimCLR(make_encoder("tiny"), 64).to(memory_format=layout)
+    optimizer, loss = torch.optim.AdamW(model.parameters()), NTXentLoss(0.2)
+    generator = torch.Generator().manual_seed(SEED)
+    images = data.train_images[:256]
+    return per_second(lambda: train_step(model, batched, loss, optimizer, images, generator), 256, repeats=5)
+
+
+layouts = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+whole_step = {name: steps_per_second(layout) for name, layout in layouts.items()}
+plots.show(
+    plots.throughput_bars(list(whole_step), list(whole_step.values()), unit="pairs/s", title="A whole step")
+)
+
+# %% [markdown]
+# Two more are a matter of hardware, and only data in the configuration (`amp`, `compile`):
+#
+# - **Mixed precision** (`amp="bf16"`): convolutions and matrix products in bfloat16, the loss in float32. It pays where the
+#   hardware multiplies bfloat16; where it does not, the same code may run hundreds of times slower, so the package
+#   refuses it there.
+# - **`torch.compile`**: fuses the small operations between convolutions. It costs a minute or more at the start and
+#   pays over long runs on a GPU.
+#
+# Neither is measured here: this notebook's saved outputs come from a CPU. What the machine you sit at has:
+
+# %%
+from simclr_edu.pretrain import bf16_is_fast, pick_device
+
+device = pick_device("auto")
+print(
+    f"device {device.type}: bfloat16 in hardware {bf16_is_fast(device)}; profile amp={config.amp}, compile={config.compile}"
+)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ### Exercise 1 (5 lines, 8 min): the learning rate by step
+
+
+# %% tags=["exercise"]
+def my_schedule(step, total_steps, warmup_steps, base_lr):
+    """Linear warm-up over warmup_steps, then a cosine to 0 at total_steps; a float."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_learning_rate(my_schedule)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# Two cases. In the second, measure progress from the end of the warm-up: 0 there, 1 at `total_steps`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_schedule(step, total_steps, warmup_steps, base_lr):
+#     if step < warmup_steps:
+#         return base_lr * step / warmup_steps
+#     progress = (step - warmup_steps) / (total_steps - warmup_steps)
+#     return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
+# ```
+#
+# </details>
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ### Exercise 2 (5 lines, 5 min): the projection head
+
+
+# %% tags=["exercise"]
+def make_head(in_dim, hidden_dim, out_dim):
+    """Two linear layers and a ReLU between them: h (B, in_dim) to z (B, out_dim)."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_projection_head(make_head)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# `nn.Sequential` of three modules. What would a ReLU after the last layer do to cosine similarities?
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def make_head(in_dim, hidden_dim, out_dim):
+#     return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim))
+# ```
+#
+# </details>
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ### Exercise 3 (6 lines, 10 min): the training step
+#
+# `views` is the pair `(v1, v2)`, `model(x)` returns `(h, z)`. Return the loss as a Python number.
+
+
+# %% tags=["exercise"]
+def my_train_step(model, views, optimizer, loss_fn):
+    """One step of SimCLR; the loss as a float."""
+    raise NotImplementedError
+
+
+# %%
+exercises.check_train_step(my_train_step)
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# <details><summary>Hint</summary>
+#
+# Concatenate first, split after. What would BatchNorm see otherwise?
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_train_step(model, views, optimizer, loss_fn):
+#     _, z = model(torch.cat(views))  # (2N, d)
+#     loss = loss_fn(*z.chunk(2))
+#     optimizer.zero_grad()
+#     loss.backward()
+#     optimizer.step()
+#     return loss.item()
+# ```
+#
+# </details>
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ## The results table so far
+
+# %%
+results.table()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Recap
+#
+# - $f$ makes $h$, $g$ makes $z$; the loss sees $z$, you keep $h$.
+# - One pass over both views, then split.
+# - Watch three things: the loss against $\ln(2N-1)$, the contrastive accuracy, kNN.
+# - A checkpoint is model, optimizer, schedule, random state and place in the data.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ## Interview: three questions
+#
+# <details><summary>Why is the projection head thrown away?</summary>
+#
+# The loss asks $z$ to be invariant to the augmentation, so $z$ loses what the augmentation changes, such as colour or
+# orientation, though a downstream task may need it. $h$, one layer earlier, still has it. In the paper a linear
+# classifier on $h$ beats one on $z$ by more than 10 points.
+#
+# </details>
+#
+# <details><summary>Your contrastive loss has been flat for an hour. Is it stuck?</summary>
+#
+# Compare with $\ln(2N-1)$. On the line: nothing is learned; look at the learning rate, the temperature, the views, and
+# whether the positives are where the loss expects them. Well below it: probably fine; look at kNN or a linear probe.
+#
+# </details>
+#
+# <details><summary>Why one forward pass over both views and not two?</summary>
+#
+# With BatchNorm the statistics are those of the batch that goes through. Two passes normalise each set of views by its own
+# mean and variance; one pass uses common ones. The gradients differ, and so does what is learned.
+#
+# </details>
+
+# %% [markdown]
+# ## Sources
+#
+# - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: algorithm 1,
+#   sections 2.2 and 4.2, appendix B.9.
