@@ -56,10 +56,10 @@ def test_there_are_exercises():
 def test_the_solution_passes(capsys, monkeypatch, setup, stub, check, solution):
     assert solution.strip(), "the Solution holds no python block"
     said = verdict(capsys, monkeypatch, setup, stub, solution, check)
-    assert re.search(r": passed\b", said) and not re.search(r"not yet|not attempted", said), said
+    assert re.search(r": correct\b", said) and not re.search(r"not yet|not attempted", said), said
 
 
 @pytest.mark.parametrize(("setup", "stub", "check", "solution"), EXERCISES)
 def test_the_stub_is_not_attempted(capsys, monkeypatch, setup, stub, check, solution):
     said = verdict(capsys, monkeypatch, setup, stub, check)
-    assert "not attempted" in said and "passed" not in said, said
+    assert "not attempted" in said and ": correct" not in said, said
