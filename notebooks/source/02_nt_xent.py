@@ -267,7 +267,7 @@ guess = math.log(2 * 256 - 1)
 for name, a, b in (("untrained", before1, before2), ("trained", z1, z2)):
     accuracy, loss = diagnostics.contrastive_accuracy(a, b), losses.nt_xent(a, b, config.temperature)
     print(f"{name:>9}: loss {loss:.2f} (guess {guess:.2f}), contrastive accuracy {accuracy:.1%}")
-assert loss < guess - 1 and accuracy > 0.05  # of the trained one; chance is 0.2%
+assert loss < guess - 1 and accuracy > 0.03  # of the trained one; chance is 0.2%
 scores = probe_scores(run.encoder, data, seed=SEED)  # notebook 06 explains these
 profile = profiles.current_profile().name
 results.record("SimCLR, short run", notebook="02", seed=SEED, profile=profile, **scores)
