@@ -1,6 +1,7 @@
 # make course   install, run every notebook, leave them as web pages, print the results table
 # make lab      install, open the notebooks in JupyterLab
 # make test     install, run every check
+# make bench    install the peers apart, run every comparison, print the tables (ARGS="--photographs folder:PATH")
 # Without make (Windows): see "Without make" in README.md; the tools do the work.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: course lab test notebooks sync clean
+.PHONY: course lab test bench notebooks sync clean
 
 course: $(VENV)/.course
 	$(BIN)/python tools/course.py
@@ -18,6 +19,9 @@ lab: $(VENV)/.course
 
 test: $(VENV)/.dev
 	$(BIN)/python tools/check.py
+
+bench: .venv-bench/.done
+	.venv-bench/bin/python benchmarks/report.py $(ARGS)
 
 # For authors: run the notebooks from their sources and save the outputs.
 notebooks: $(VENV)/.dev
@@ -39,5 +43,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test,dev]'
 	touch $@ $(VENV)/.course
 
+# The peers' own requirements must not decide the course's versions, so they live apart.
+.venv-bench/.done: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -c constraints.txt -e . -r benchmarks/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) build .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .venv-bench build .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info

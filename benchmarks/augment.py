@@ -9,7 +9,8 @@ import importlib
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -74,9 +75,9 @@ def contenders(recipe: dict) -> dict[str, tuple[Callable[[], object], int]]:
     return calls
 
 
-def measure(calls: dict[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, float]:
+def measure(calls: dict, rounds: int) -> dict:
     """Return the median views per second of each, over ``rounds`` turns."""
-    speeds: dict[str, list[float]] = {name: [] for name in calls}
+    speeds: dict[Hashable, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, (call, views) in calls.items():
             start = time.perf_counter()
@@ -84,6 +85,15 @@ def measure(calls: dict[str, tuple[Callable[[], object], int]], rounds: int) -> 
             if turn:  # the first turn warms up
                 speeds[name].append(views / (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def by_size(rounds: int, sides: tuple[int, ...] = (32, 64, 96, 128, 224)) -> dict[int, float]:
+    """Median views per second of this package against the side of the views, without blur."""
+    calls = {}
+    for side in sides:
+        x = torch.randint(0, 256, (max(16, (512 * 32 * 32) // side**2), 3, side, side), dtype=torch.uint8)
+        calls[side] = (partial(SimCLRAugment(side), x), len(x))
+    return measure(calls, rounds)
 
 
 def main() -> None:

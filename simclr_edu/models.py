@@ -24,49 +24,60 @@ class Centre(nn.Module):
         return (x - 0.5) * 4.0  # (B, 3, H, W)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385, figure 5 left).
+def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, BatchNorm, ReLU; BatchNorm brings the bias."""
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU(),
+    )
 
-    Shapes: ``(B, c_in, H, W)`` to ``(B, c_out, H / stride, W / stride)``.
+
+class ResidualBlock(nn.Module):
+    """A 3x3 filter for each channel, a 1x1 convolution that mixes channels, and a shortcut.
+
+    Depthwise separable (Howard et al. 2017, arXiv 1704.04861) with the identity shortcut of He et al. 2016:
+    an eighth of the multiplications of a full 3x3 convolution. ``(B, C, H, W)`` to the same shape.
     """
 
-    def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(c_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
-            )
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = self.bn1(self.depthwise(x))
+        return torch.relu(self.bn2(self.pointwise(y)) + x)
 
 
 class TinyEncoder(nn.Module):
-    """A residual network small enough to pretrain in 90 seconds on two CPU cores.
+    """A convolutional network small enough to pretrain in 90 seconds on two CPU cores.
 
-    Images ``(B, 3, H, W)`` in [0, 1] to representations h ``(B, 128)``. The side is halved four times,
-    at 32 pixels 16, 8, 4, 2: few channels while the picture is large, where a CPU waits for memory.
+    Images ``(B, 3, H, W)`` in [0, 1] to representations h ``(B, 256)``. Three strided convolutions take 32
+    pixels to 16, 8, 4: few channels while the picture is large, where a CPU waits for memory. Then a
+    residual block, and a 1x1 convolution that widens the representation: it costs little at this size,
+    and a linear probe lives on the width.
     """
 
-    widths = (16, 32, 64, 128)
+    feature_dim = 256
 
     def __init__(self) -> None:
         super().__init__()
-        first = self.widths[0]
-        stem = [Centre(), nn.Conv2d(3, first, 3, 2, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU()]
-        pairs = zip(self.widths[:-1], self.widths[1:], strict=True)
-        blocks = [ResidualBlock(c_in, c_out, stride=2) for c_in, c_out in pairs]
-        self.layers = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.feature_dim = self.widths[-1]
+        self.layers = nn.Sequential(
+            Centre(),
+            _conv(3, 16, 3, stride=2),  # (B, 16, 16, 16) from 32 pixels
+            _conv(16, 32, 3, stride=2),  # (B, 32, 8, 8)
+            _conv(32, 64, 3, stride=2),  # (B, 64, 4, 4)
+            ResidualBlock(64),
+            _conv(64, self.feature_dim, 1),  # (B, 256, 4, 4)
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, feature_dim)
+        return self.layers(x)  # (B, 256)
 
 
 class ResNetEncoder(nn.Module):

@@ -34,7 +34,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_images, check_int, check_positive
+from simclr_edu._checks import check_choice, check_fraction, check_images, check_int, check_positive
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
@@ -58,7 +58,7 @@ _POSITIVE, _NEGATIVE = OKABE_ITO["orange"], OKABE_ITO["blue"]
 
 _DPI = 100
 _WIDTH = 9.0  # inches: 900 pixels, the width of a notebook's output and of a slide
-_MAX_PNG_BYTES = 150_000
+_MAX_PNG_BYTES = 400_000
 _STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 12,
@@ -98,7 +98,7 @@ def to_png(fig: Figure, small: bool = True) -> bytes:
 
     Args:
         fig: any matplotlib figure.
-        small: reduce a picture above 150 kB (photographs) to 256 colours, so that notebooks stay small.
+        small: reduce a picture above 400 kB (photographs) to 256 colours, so that notebooks stay small.
             Widgets, whose pictures are not saved, skip it: it takes longer than the drawing.
 
     Raises:
@@ -380,7 +380,11 @@ def _mosaic(
 
 @_styled
 def image_grid(
-    images: ArrayLike, titles: Sequence[str] | None = None, columns: int = 8, title: str | None = None
+    images: ArrayLike,
+    titles: Sequence[str] | None = None,
+    columns: int = 8,
+    title: str | None = None,
+    row_names: Sequence[str] | None = None,
 ) -> Picture:
     """Show images in a grid, row by row, each under its own title.
 
@@ -389,24 +393,28 @@ def image_grid(
         titles: N short names, one above each image.
         columns: number of images in a row.
         title: what to see; the default counts the images.
+        row_names: one short name for each row, to its left.
 
     Raises:
-        TypeError, ValueError: images of another kind, or not one title for each.
+        TypeError, ValueError: images of another kind, not one title for each, not one name a row.
     """
     x = _pixels(images, "images")  # (N, H, W, 3)
     n = len(x)
     columns = min(check_int(columns, "columns", 1, 32), n)
     captions = _names(titles, "titles", n) if titles is not None else None
     rows = -(-n // columns)
+    sides = _names(row_names, "row_names", rows) if row_names is not None else None
     tiles = np.ones((rows * columns, *x.shape[1:]), dtype=np.float32)
     tiles[:n] = x
     what = f"{n} image{'s' * (n > 1)} of {x.shape[1]} x {x.shape[2]} pixels"
     alt = f"A grid of {what} in {rows} row{'s' * (rows > 1)}"
+    alt += f" ({', '.join(sides)})" if sides else ""
     alt += ": " + ", ".join(c.replace("\n", " ") for c in captions) + "." if captions else "."
     if captions:  # long names over small tiles would run into each other
         room = max(6, int((_WIDTH - 0.3) / columns * 11.5))
         captions = [textwrap.fill(c, room, break_long_words=False) for c in captions]
-    fig, _, _ = _mosaic(tiles.reshape(rows, columns, *x.shape[1:]), title or what, alt, captions, n_shown=n)
+    grid = tiles.reshape(rows, columns, *x.shape[1:])
+    fig, _, _ = _mosaic(grid, title or what, alt, captions, sides, n_shown=n)
     return fig
 
 
@@ -447,12 +455,15 @@ def _resize(x: Array, side: tuple[int, int]) -> Array:
 
 
 @_styled
-def augmentation_steps(steps: Sequence[tuple[str, ArrayLike]], title: str | None = None) -> Picture:
+def augmentation_steps(
+    steps: Sequence[tuple[str, ArrayLike]], title: str | None = None, x_label: str = "picture"
+) -> Picture:
     """Show the same pictures after each step of the augmentation, one row a step.
 
     Args:
         steps: pairs (name of the step, images ``(N, 3, H, W)``), all with the same N.
         title: what to see.
+        x_label: what the columns are.
 
     Raises:
         TypeError, ValueError: no steps, images of another kind, or another number of images in a row.
@@ -467,7 +478,7 @@ def augmentation_steps(steps: Sequence[tuple[str, ArrayLike]], title: str | None
     tiles = np.stack([_resize(r, side) for r in rows])
     alt = f"{tiles.shape[1]} pictures, one a column, after each step from top to bottom: {', '.join(names)}."
     title = title or "What each step of the augmentation does, from top to bottom"
-    fig, _, _ = _mosaic(tiles, title, alt, row_names=names, x_label="picture")
+    fig, _, _ = _mosaic(tiles, title, alt, row_names=names, x_label=x_label)
     return fig
 
 
@@ -478,6 +489,7 @@ def colour_histograms(
     names: Sequence[str] = ("crop A", "crop B"),
     bins: int = 16,
     title: str | None = None,
+    top: float | None = None,
 ) -> Picture:
     """Compare the colours of two crops: those of one picture nearly share a histogram.
 
@@ -490,6 +502,7 @@ def colour_histograms(
         names: what to call them.
         bins: bins from 0 to 255 in each channel.
         title: what to see; the default states the mean overlap.
+        top: end of the vertical axis as a share of the pixels, 0 to 1, to compare figures; fits if not given.
 
     Raises:
         TypeError, ValueError: not one image each.
@@ -521,7 +534,7 @@ def colour_histograms(
         ax.set_title(names[k], color="black")
         for spine in ax.spines.values():
             spine.set(visible=True, color=colours[k], linewidth=3, linestyle=styles[k])
-    high = float(shares.max()) * 1.1
+    high = float(shares.max()) * 1.1 if top is None else check_fraction(top, "top")
     for c, channel in enumerate(("red", "green", "blue")):
         ax = fig.add_subplot(grid[:, c + 1])
         for k in range(2):
@@ -1428,7 +1441,7 @@ def bar_with_error(
         fig.legend([line], ["chance"], loc="outside lower right", frameon=False)  # never on top of a bar
     ax.set_yticks(y, names)
     ax.invert_yaxis()
-    ax.set(xlabel=label, xlim=(0, 1.18), xticks=np.arange(0, 1.01, 0.2))
+    ax.set(xlabel=label, xlim=(0, min(1.18, max(0.5, 1.25 * float(m.max())))), xticks=np.arange(0, 1.01, 0.2))
     ax.tick_params(axis="y", length=0)
     _percent_axis(ax.xaxis)
     return fig

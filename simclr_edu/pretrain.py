@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from simclr_edu._checks import check_choice, check_fraction, check_images, check_int, check_positive
+from simclr_edu._memory import keep_freed_memory
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.checkpoints import (
     CheckpointError,
@@ -74,8 +75,8 @@ class PretrainConfig:
     """Not applied to biases and BatchNorm, as in the paper's code."""
     warmup: float = 0.1
     """Share of the run in which the learning rate rises from 0."""
-    strength: float = 1.0
-    """Strength s of the colour jitter."""
+    strength: float | None = None
+    """Strength s of the colour jitter; if not given 1 for shapes, whose only shortcut is colour, else 0.5."""
     crop_scale: float = 0.4
     """Smallest area of a crop, as a share of the picture."""
     crop: bool = True
@@ -127,7 +128,7 @@ class PretrainConfig:
             check_fraction(getattr(self, name), name)
         if not 0 < self.crop_scale <= 1:
             raise ValueError(f"crop_scale must be above 0 and at most 1, got {self.crop_scale}")
-        if not (math.isfinite(self.strength) and self.strength >= 0):
+        if not (math.isfinite(self.jitter_strength) and self.jitter_strength >= 0):
             raise ValueError(f"strength must be 0 or more, got {self.strength}")
         if self.image_size is not None:
             check_int(self.image_size, "image_size", 8)
@@ -141,11 +142,18 @@ class PretrainConfig:
             return None
         return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
+    @property
+    def jitter_strength(self) -> float:
+        """Strength of the colour jitter in force; 0.5 is the paper's on CIFAR-10 (appendix B.9)."""
+        if self.strength is None:
+            return 1.0 if self.data == "shapes" else 0.5
+        return self.strength
+
     def augmentation(self, size: int) -> SimCLRAugment:
         """The augmentation that this configuration asks for, at ``size`` pixels."""
         return SimCLRAugment(
             size,
-            strength=self.strength,
+            strength=self.jitter_strength,
             blur=self.blur,
             crop_scale=(self.crop_scale, 1.0),
             crop=self.crop,
@@ -228,7 +236,7 @@ Callback = Callable[[Run], None]
 def learning_rate(progress: float, base: float, warmup: float = 0.1) -> float:
     """Learning rate after a share ``progress`` (0 to 1) of the run: linear warm-up, then a cosine to 0.
 
-    Chen et al. 2020, section 2.2 (warm-up, then cosine decay without restarts).
+    Chen et al. 2020, section 2.3 (default setting: warm-up, then cosine decay without restarts).
 
     Raises:
         TypeError, ValueError: ``progress`` or ``warmup`` is not from 0 to 1, or ``base`` is not above 0.
@@ -460,6 +468,8 @@ def _train(
     run: Run, data: Tensor, device: torch.device, callbacks: list[Callback], resume: bool, progress: bool
 ) -> Run:
     config, model, n = run.config, run.model, len(data)
+    if device.type == "cpu":
+        keep_freed_memory()  # a step takes 1.2 to 1.6 times as long without it (benchmarks/README.md)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     augment = config.augmentation(config.image_size or data.shape[-1])

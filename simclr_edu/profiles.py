@@ -45,7 +45,6 @@ GPU = Profile(
         optimizer="sgd",
         learning_rate=0.12,
         weight_decay=5e-4,
-        strength=0.5,
         crop_scale=0.2,
         grayscale=0.1,
         amp="bf16",

@@ -42,7 +42,13 @@ PLAIN_NUMBERS = (
     "pairs_per_s",
 )
 
-_HEADINGS = {"linear": "linear probe", "knn": "kNN", "fine_tune": "fine-tuned", "pairs_per_s": "pairs/s"}
+_HEADINGS = {
+    "linear": "linear probe",
+    "knn": "kNN",
+    "accuracy": "trained with labels",
+    "fine_tune": "fine-tuned",
+    "pairs_per_s": "pairs/s",
+}
 _ORIGIN = ("notebook", "profile", "seed")  # where a row comes from, beside its values
 _DASH = "–"
 _EMPTY = "No results yet: each notebook adds its rows when it runs."
@@ -138,7 +144,7 @@ def rows() -> dict[str, dict[str, Any]]:
     return dict(sorted(_read().items(), key=lambda row: _place(row[0])))  # stable: otherwise as inserted
 
 
-def table(columns: tuple[str, ...] = ("linear", "knn")) -> ResultsTable:
+def table(columns: tuple[str, ...] = ("linear", "knn", "accuracy")) -> ResultsTable:
     """Return the results table with these values as columns, then where each row comes from.
 
     Accuracies are in percent with one decimal; a value that a row lacks is a dash.

@@ -557,3 +557,21 @@ BAD = [
 def test_bad_input_gives_a_sentence(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_grid_names_its_rows_and_refuses_another_number_of_names():
+    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    fig = plots.image_grid(images, columns=2, row_names=["upper", "lower"])
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["upper", "lower"]
+    assert "upper" in fig.alt_text and "lower" in fig.alt_text
+    with pytest.raises(ValueError, match="row_names"):
+        plots.image_grid(images, columns=2, row_names=["only one"])
+
+
+def test_histograms_can_share_one_scale():
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for top in (0.4, 0.8):
+        fig = plots.colour_histograms(*images, top=top)
+        assert {ax.get_ylim()[1] for ax in fig.axes if ax.get_xlabel()} == {top}
+    with pytest.raises(ValueError, match="top"):
+        plots.colour_histograms(*images, top=1.5)
