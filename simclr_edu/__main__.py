@@ -1,7 +1,7 @@
 """The command line: ``python -m simclr_edu pretrain | probe | doctor``.
 
-Each command ends with one line of JSON on standard output; progress goes to standard error. A mistake in
-how it was called is one line on standard error and exit status 2.
+Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
+A mistake in how it was called is one line on standard error and exit status 2.
 """
 
 import contextlib
@@ -50,7 +50,11 @@ class Pretrain:
 
     def run(self) -> dict[str, Any]:
         images = load_images(self.config.data, image_size=self.config.image_size)
-        return pretrain(self.config, images, directory=self.out, resume=self.resume).summary()
+        # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
+        bar = sys.stderr.isatty()
+        return pretrain(
+            self.config, images, directory=self.out, resume=self.resume, progress=bar
+        ).summary()
 
 
 @dataclass(frozen=True)
