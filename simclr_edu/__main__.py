@@ -33,6 +33,7 @@ from simclr_edu.pretrain import (
 from simclr_edu.profiles import current_profile, device_name
 
 USER_ERROR = 2
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,7 @@ class Pretrain:
         images = load_images(self.config.data, image_size=self.config.image_size)
         # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
         bar = sys.stderr.isatty()
-        return pretrain(
-            self.config, images, directory=self.out, resume=self.resume, progress=bar
-        ).summary()
+        return pretrain(self.config, images, directory=self.out, resume=self.resume, progress=bar).summary()
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,20 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Doctor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, or 2 for a mistake of the user's, said in one line."""
+    """Run one command; return the exit status.
+
+    0, or 2 for a mistake of the user's, said in one line, or 130 for Ctrl-C.
+    """
     try:
         result = _parse(sys.argv[1:] if arguments is None else arguments).run()
     except (ValueError, OSError, NonFiniteLossError, torch.OutOfMemoryError) as error:
         print(f"simclr_edu: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
+    except (
+        KeyboardInterrupt
+    ):  # pretraining ends by itself then, with what it has learned; all else stops here
+        print("simclr_edu: interrupted", file=sys.stderr)
+        return INTERRUPTED
     print(json.dumps(result))
     return 0
 

@@ -71,7 +71,9 @@ def _sync_names(folder: Path) -> None:
 
 
 def save_checkpoint(directory: str | os.PathLike[str], step: int, state: dict[str, Any]) -> Path:
-    """Save ``state`` as the checkpoint of ``step``; remove all but the two newest, and a killed process's rest.
+    """Save ``state`` as the checkpoint of ``step`` and remove all but the two newest.
+
+    What a killed process left half-written is removed too.
 
     Raises:
         OSError: the directory cannot be written to, or the disk is full; older checkpoints stay.

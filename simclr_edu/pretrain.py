@@ -531,7 +531,7 @@ def _train(
             _check_resumable(run, state, path)
             if len(state["generators"]["augmentation"]) != len(generator.get_state()):
                 raise CheckpointError(
-                    f"{path} was made on another kind of device than {device.type} and cannot be resumed on it"
+                    f"{path} was made on another kind of device and cannot be resumed on {device.type}"
                 )
             _restore(run, state)
             optimizer.load_state_dict(state["optimizer"])
