@@ -555,7 +555,7 @@ def _train(
 
     def save() -> None:
         # A finite loss may leave weights that are not: its gradient need not be finite.
-        if not all(bool(value.isfinite().all()) for value in (*losses, *model.state_dict().values())):
+        if not all(bool(v.isfinite().all()) for v in (*losses, *model.parameters(), *model.buffers())):
             raise NonFiniteLossError(_explain_non_finite(run, "loss or weights are no longer finite"))
         if run.directory is not None:
             generators = {"augmentation": generator.get_state(), "global": torch.get_rng_state()}

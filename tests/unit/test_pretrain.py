@@ -9,6 +9,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -293,20 +294,23 @@ def test_a_run_on_the_cpu_leaves_the_gpus_random_state_alone(monkeypatch):
     fit(replace(SMALL, epochs=1))
 
 
-def test_by_the_clock_the_steps_are_the_same_though_not_their_number():
-    def views(seconds):
+def test_by_the_clock_the_steps_are_the_same_though_not_their_number(monkeypatch):
+    def views(seconds_a_look):
+        ticks = count()
+        clock = SimpleNamespace(perf_counter=lambda: next(ticks) * seconds_a_look)
+        monkeypatch.setattr(pretrain_module, "time", clock)
         seen = []
         encoder = own_encoder()
         encoder.register_forward_pre_hook(
-            lambda module, x: module.training and seen.append(x[0].double().sum())
+            lambda module, x: seen.append(x[0].double().sum()) if module.training else None
         )
-        config = replace(SMALL, epochs=None, seconds=seconds, log_every=1)
-        return seen, fit(config, encoder=encoder).history
+        run = fit(replace(SMALL, epochs=None, seconds=1.0, log_every=1), encoder=encoder)
+        return torch.stack(seen), run.history
 
-    (short, first), (long, second) = views(0.15), views(0.3)
-    n = min(len(short), len(long))
-    assert n >= 2 and torch.equal(torch.stack(short[:n]), torch.stack(long[:n]))
-    assert first[0]["loss"] == second[0]["loss"]  # the rates of later steps follow the clock
+    (slow, first), (fast, second) = views(0.1), views(0.05)
+    assert 2 <= len(slow) < len(fast) and torch.equal(slow, fast[: len(slow)])
+    assert first[0]["loss"] == second[0]["loss"]
+    assert first[-1]["loss"] != second[len(slow) - 1]["loss"]  # for the rate followed the clock
 
 
 def test_resuming_a_finished_run_trains_no_further(tmp_path):
