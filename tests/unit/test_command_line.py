@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from simclr_edu import __main__ as cli
-from simclr_edu import checkpoints, profiles
+from simclr_edu import checkpoints, data, profiles
 from simclr_edu.checkpoints import list_checkpoints, read_latest
 from simclr_edu.data import load_images
 from simclr_edu.pretrain import PretrainConfig, StopPretraining, load_run, pretrain
@@ -182,7 +182,9 @@ def test_fewer_pictures_than_a_batch(tmp_path, folder, capsys):
     result = run(
         capsys, "pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", "--batch-size", 4096
     )
-    assert_mistake(result, "batch_size 4096 needs as many images, got 135: lower batch_size")
+    n = len(list((folder / "train").rglob("*.png")))
+    assert_mistake(result, f"batch_size 4096 needs as many images, got {n}: lower batch_size")
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_class_can_be_pretrained_on_and_not_probed(tmp_path, folder, capsys):
@@ -317,8 +319,10 @@ def test_a_full_disk(tmp_path, folder, capsys, monkeypatch):
     assert run(capsys, *command, *TINY_RUN, "--resume")[0] == 0
 
 
-def test_a_folder_that_may_not_be_written(capsys, read_only_folder):
-    result = run(capsys, "pretrain", "--data", "digits", "--out", read_only_folder / "run", *TINY_RUN)
+def test_a_folder_that_may_not_be_written(capsys, monkeypatch, read_only_folder):
+    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 64)
+    monkeypatch.setattr(data, "_N_SHAPES_TEST", 20)
+    result = run(capsys, "pretrain", "--data", "shapes", "--out", read_only_folder / "run", *TINY_RUN)
     assert_mistake(result, "Permission denied", str(read_only_folder))
 
 
@@ -357,15 +361,15 @@ def test_an_interrupt_is_no_traceback(capsys, monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_notebook_command_line_and_resumed_run_agree_to_the_bit(tmp_path, folder, capsys, seed):
-    data = f"folder:{folder}"
+    source = f"folder:{folder}"
     config = PretrainConfig(
-        data=data, epochs=2, batch_size=32, projection_dim=8, seed=seed, log_every=3, device="cpu"
+        data=source, epochs=2, batch_size=32, projection_dim=8, seed=seed, log_every=3, device="cpu"
     )
 
     torch.manual_seed(1)
     shown = []  # a notebook draws while it trains
     called = pretrain(
-        config, load_images(data), [lambda run: shown.append(torch.rand(3))], directory=tmp_path / "a"
+        config, load_images(source), [lambda run: shown.append(torch.rand(3))], directory=tmp_path / "a"
     )
 
     torch.manual_seed(2)
@@ -373,7 +377,7 @@ def test_notebook_command_line_and_resumed_run_agree_to_the_bit(tmp_path, folder
         capsys,
         "pretrain",
         "--data",
-        data,
+        source,
         "--out",
         tmp_path / "b",
         "--seed",
@@ -387,10 +391,10 @@ def test_notebook_command_line_and_resumed_run_agree_to_the_bit(tmp_path, folder
     def stop(run):
         raise StopPretraining
 
-    pretrain(config, load_images(data), [stop], directory=tmp_path / "c", progress=False)
+    pretrain(config, load_images(source), [stop], directory=tmp_path / "c", progress=False)
     torch.rand(5)
     assert run(
-        capsys, "pretrain", "--data", data, "--out", tmp_path / "c", "--seed", seed, "--log-every", 3,
+        capsys, "pretrain", "--data", source, "--out", tmp_path / "c", "--seed", seed, "--log-every", 3,
         "--resume", *TINY_RUN,
     )[0] == 0  # fmt: skip
 
