@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from simclr_edu import distributed
 from simclr_edu._checks import check_choice, check_fraction, check_images, check_int, check_positive
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.checkpoints import (
@@ -285,6 +286,8 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """One step of SimCLR (Chen et al. 2020, Algorithm 1).
 
+    With several processes each passes its own part of the global batch, in the order of the ranks.
+
     Args:
         model: images ``(2N, 3, H, W)`` to ``(h, z)``.
         augment: makes the two views.
@@ -297,7 +300,7 @@ def train_step(
     Returns:
         The loss, a detached scalar, and the embeddings z, detached ``(2N, d)``.
     """
-    v1, v2 = augment.two_views(images, generator=generator)  # (N, 3, H, W) each
+    v1, v2 = augment.two_views(images, generator=generator, part=distributed.share())  # (N, 3, H, W) each
     # One pass over both views: BatchNorm then sees 2N views, not N twice with different statistics.
     views = torch.cat([v1, v2])  # (2N, 3, H, W)
     with precision or contextlib.nullcontext():
@@ -305,6 +308,7 @@ def train_step(
     loss = loss_function(*z.chunk(2))  # z1, z2: (N, d) each; NT-Xent computes in float32
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    distributed.average_gradients(model)  # over the processes, if there are several
     optimizer.step()
     return loss.detach(), z.detach()
 
