@@ -66,7 +66,7 @@ class PretrainConfig:
     """Train for this long instead, the schedule following the clock: how many steps that makes, and so the
     weights, depends on the machine and its load."""
     batch_size: int = 256
-    """Images N a step: 2N views, 2(N-1) negatives for each anchor."""
+    """Images N a step, all processes together: 2N views, 2(N-1) negatives for each anchor."""
     temperature: float = 0.2
     """Divides the similarities in NT-Xent."""
     optimizer: str = "adamw"
@@ -465,6 +465,10 @@ def pretrain(
     numbers were drawn before, in one go or stopped, killed and resumed. Not so a run limited by ``seconds``:
     its step k sees the same images and views each time, but the learning rate follows the clock.
 
+    With several processes (``torchrun``, see :mod:`simclr_edu.distributed`) every one of them calls this with
+    the same arguments: ``batch_size`` counts the images of all together, callbacks run on rank 0, and rank 0
+    alone reads and writes the directory.
+
     Args:
         config: every setting.
         images: an ``ImageSet``, or the images themselves, uint8 ``(N, 3, H, W)``. Labels are never read.
@@ -483,29 +487,44 @@ def pretrain(
         CheckpointError: the checkpoint to resume from is damaged or of another configuration.
         NonFiniteLossError: loss or weights became NaN or infinite; such weights are never saved.
         OSError: the directory cannot be written to, found before the first step, or its disk is full.
+        ElsewhereError, LostRankError: with several processes, another one failed, or went away.
     """
     if not isinstance(config, PretrainConfig):
         raise TypeError(f"config must be a PretrainConfig, got {type(config).__name__}")
-    data = images if isinstance(images, Tensor) else getattr(images, "pretrain_images", images)
-    data = check_images(data, "images")
-    _check_pixels(data)
-    n = len(data)
-    if n < config.batch_size:
-        raise ValueError(f"batch_size {config.batch_size} needs as many images, got {n}: lower batch_size")
-    device = pick_device(config.device)
-    if config.amp == "bf16" and not bf16_is_fast(device):
-        raise ValueError(
-            f"amp='bf16' was asked for, but this {device.type} has no bfloat16 arithmetic: use amp='off'"
-        )
-    if encoder is not None:
-        config = replace(config, encoder=CUSTOM)
-    elif config.encoder == CUSTOM:
-        raise ValueError("this configuration is of an encoder of your own: give it as encoder=")
-    folder = None if directory is None else Path(directory)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resume and list_checkpoints(folder):
-            raise ValueError(f"{folder} already holds a run: resume it, or give another directory")
+    # With several processes, what one of them refuses ends all of them, and rank 0 alone uses the directory.
+    with distributed.agreed():
+        distributed.check_batch_size(config.batch_size)
+        data = images if isinstance(images, Tensor) else getattr(images, "pretrain_images", images)
+        data = check_images(data, "images")
+        _check_pixels(data)
+        n = len(data)
+        if n < config.batch_size:
+            raise ValueError(
+                f"batch_size {config.batch_size} needs as many images, got {n}: lower batch_size"
+            )
+        device = distributed.local_device(pick_device(config.device))
+        if config.amp == "bf16" and not bf16_is_fast(device):
+            raise ValueError(
+                f"amp='bf16' was asked for, but this {device.type} has no bfloat16 arithmetic: use amp='off'"
+            )
+        if encoder is not None:
+            config = replace(config, encoder=CUSTOM)
+        elif config.encoder == CUSTOM:
+            raise ValueError("this configuration is of an encoder of your own: give it as encoder=")
+        folder = None if directory is None else Path(directory)
+        if folder is not None and distributed.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not resume and list_checkpoints(folder):
+                raise ValueError(f"{folder} already holds a run: resume it, or give another directory")
+        fingerprint = _fingerprint_images(data)
+    distributed.check_same(
+        {
+            **asdict(config),
+            "directory": str(folder),
+            "resume": resume,
+            "fingerprint of the images": fingerprint,
+        }
+    )
 
     # The caller's random state is neither used nor changed: the same run comes out of any notebook.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
@@ -514,24 +533,31 @@ def pretrain(
         model = SimCLR(
             make_encoder(config.encoder, config.stem) if encoder is None else encoder, config.projection_dim
         )
-        run = Run(config, model, directory=folder, data_fingerprint=_fingerprint_images(data))
-        return _train(run, data, device, list(callbacks), resume, progress)
+        run = Run(config, model, directory=folder, data_fingerprint=fingerprint)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        distributed.copy_from_rank0(model)
+        with distributed.synchronised_batch_norm(model, device):
+            return _train(run, data, device, list(callbacks), resume, progress)
 
 
 def _train(
     run: Run, data: Tensor, device: torch.device, callbacks: list[Callback], resume: bool, progress: bool
 ) -> Run:
     config, model, n = run.config, run.model, len(data)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     augment = config.augmentation(config.image_size or data.shape[-1])
     loss_function = NTXentLoss(config.temperature)
     optimizer = _make_optimizer(model, config)
     generator = torch.Generator(device).manual_seed(config.seed)
     losses: list[Tensor] = []  # since the last record of the history
-    if resume and run.directory is not None and list_checkpoints(run.directory):
-        path, state = read_latest(run.directory)
-        with _fits(path):
+
+    def newest() -> tuple[Path, dict[str, Any]] | None:
+        there = resume and run.directory is not None and list_checkpoints(run.directory)
+        return read_latest(run.directory) if there and run.directory is not None else None
+
+    if (found := distributed.on_rank0(newest)) is not None:
+        path, state = found
+        with distributed.agreed(), _fits(path):
             _check_resumable(run, state, path)
             if len(state["generators"]["augmentation"]) != len(generator.get_state()):
                 raise CheckpointError(
@@ -542,7 +568,8 @@ def _train(
             losses = list(state["losses"].to(device))
             generator.set_state(state["generators"]["augmentation"])
             torch.set_rng_state(state["generators"]["global"])
-    _write_config(run)  # before hours of work, not after: a directory that cannot be written to ends here
+    # Before hours of work, not after: a directory that cannot be written to ends here.
+    distributed.on_rank0(lambda: _write_config(run))
     data = _resident(data, device)
     forward: nn.Module = torch.compile(model) if config.compile else model  # type: ignore[assignment]
 
@@ -551,27 +578,48 @@ def _train(
     clock = time.perf_counter() - run.seconds  # reads as seconds spent training, earlier sessions included
     since_seconds, since_pairs = run.seconds, run.pairs
 
+    def elapsed() -> float:
+        seconds = time.perf_counter() - clock
+        # Where the clock decides, it has to be one clock.
+        return seconds if config.seconds is None else distributed.from_rank0(seconds)
+
     def share_done() -> float:
         if total_steps is not None:
             return run.step / total_steps
         assert config.seconds is not None
         return min(1.0, run.seconds / config.seconds)
 
-    def save() -> None:
-        # A finite loss may leave weights that are not: its gradient need not be finite.
-        if not all(bool(v.isfinite().all()) for v in (*losses, *model.parameters(), *model.buffers())):
-            raise NonFiniteLossError(_explain_non_finite(run, "loss or weights are no longer finite"))
+    def write() -> None:
         if run.directory is not None:
             generators = {"augmentation": generator.get_state(), "global": torch.get_rng_state()}
             pending = torch.stack(losses).cpu() if losses else torch.empty(0)
             state = {**_state(run, optimizer, generators), "losses": pending}
             save_checkpoint(run.directory, run.step, state)
 
+    def check_finite() -> None:
+        # A finite loss may leave weights that are not: its gradient need not be finite.
+        if not all(bool(v.isfinite().all()) for v in (*losses, *model.parameters(), *model.buffers())):
+            raise NonFiniteLossError(_explain_non_finite(run, "loss or weights are no longer finite"))
+
+    def save() -> None:
+        check_finite()
+        distributed.on_rank0(write)
+
+    def call_back() -> bool:
+        """Call the callbacks; return whether one of them wants to stop."""
+        try:
+            for callback in callbacks:
+                callback(run)
+                model.train()  # a callback that evaluates leaves eval mode behind
+        except StopPretraining:
+            return True
+        return False
+
     model.train()
     bar = tqdm(
         total=total_steps,
         initial=run.step if total_steps else 0,
-        disable=not progress,
+        disable=not progress or distributed.rank() > 0,
         unit="step",
         desc=f"pretrain {config.encoder} on {config.data}",
         leave=False,
@@ -585,6 +633,7 @@ def _train(
             if epoch != order_epoch:
                 order, order_epoch = _order(config, n, epoch).to(data.device), epoch
             rows = order[position * config.batch_size : (position + 1) * config.batch_size]
+            rows = distributed.own_part(rows)  # all of them, if this is the only process
             batch = data[rows].to(device, non_blocking=True)  # (N, 3, H, W), uint8
             # The rate for the middle of this step: never exactly 0, at either end.
             middle = share_done() if total_steps is None else (run.step + 0.5) / total_steps
@@ -598,7 +647,7 @@ def _train(
             run.step += 1
             run.pairs += config.batch_size
             run.epoch = run.step / steps_per_epoch
-            run.seconds = time.perf_counter() - clock
+            run.seconds = elapsed()
             bar.update()
             last = share_done() >= 1
             record = run.step % config.log_every == 0 or last
@@ -611,14 +660,15 @@ def _train(
                 mean = float(torch.stack(losses).mean())
                 if not math.isfinite(mean):
                     raise NonFiniteLossError(_explain_non_finite(run, f"the mean loss is {mean}"))
-                run.seconds = time.perf_counter() - clock
+                run.seconds = elapsed()
+                pairs = distributed.gather_with_grad(torch.stack(z.float().chunk(2), dim=1))  # (N, 2, d)
                 run.history.append(
                     {
                         "step": run.step,
                         "epoch": run.epoch,
                         "progress": share_done(),
                         "loss": mean,
-                        "contrastive_accuracy": contrastive_accuracy(*z.float().chunk(2)),
+                        "contrastive_accuracy": contrastive_accuracy(*pairs.unbind(1)),
                         "learning_rate": rate,
                         "seconds": run.seconds,
                         "pairs_per_s": (run.pairs - since_pairs) / max(run.seconds - since_seconds, 1e-9),
@@ -629,21 +679,27 @@ def _train(
             whole_step.close()  # here an interrupt that waited is raised
             if record:
                 before = time.perf_counter()
-                for callback in callbacks:
-                    callback(run)
-                    model.train()  # a callback that evaluates leaves eval mode behind
+                if distributed.on_rank0(call_back):
+                    raise StopPretraining
+                model.train()
                 clock += time.perf_counter() - before
             if run.step % config.checkpoint_every == 0 and not last:
                 save()
         run.finished = True
         save()
-    except (StopPretraining, KeyboardInterrupt):
+    except StopPretraining:
         save()
+    except KeyboardInterrupt:
+        check_finite()
+        if distributed.rank() == 0:
+            write()  # alone: the others may be anywhere
+        if distributed.is_distributed():
+            raise  # they wait for this one, and only a failure ends them
     finally:
         whole_step.close()
         bar.close()
     model.eval()
-    _write_config(run)
+    distributed.on_rank0(lambda: _write_config(run))
     return run
 
 
