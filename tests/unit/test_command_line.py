@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from simclr_edu import __main__ as cli
-from simclr_edu import checkpoints, data, profiles
+from simclr_edu import checkpoints, data, distributed, profiles
 from simclr_edu.checkpoints import list_checkpoints, read_latest
 from simclr_edu.data import load_images
-from simclr_edu.pretrain import PretrainConfig, StopPretraining, load_run, pretrain
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, StopPretraining, load_run, pretrain
 from simclr_edu.shapes import make_shapes
 
 
@@ -117,6 +117,28 @@ def test_the_module_runs_as_a_program(tmp_path):
         env={**os.environ, "SIMCLR_EDU_HOME": str(tmp_path)},
     )
     assert done.returncode == 2 and done.stdout == "" and "holds no checkpoint" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "rank", "status", "said"),
+    [
+        (ValueError("no"), 0, 2, "simclr_edu: no\n"),
+        (ValueError("no"), 3, 2, "simclr_edu (rank 3): no\n"),
+        (distributed.ElsewhereError("rank 3 failed: no"), 0, 2, ""),  # rank 3 says so
+        (distributed.LostRankError("rank 1 is gone"), 0, 2, "simclr_edu: rank 1 is gone\n"),
+        (NonFiniteLossError("nan"), 0, 2, "simclr_edu: nan\n"),
+        (NonFiniteLossError("nan"), 1, 2, ""),  # the same on all ranks, so rank 0 says it
+        (KeyboardInterrupt(), 0, 130, "simclr_edu: interrupted\n"),
+        (KeyboardInterrupt(), 1, 130, ""),
+    ],
+)
+def test_with_several_processes_an_error_is_said_once(error, rank, status, said, capsys, monkeypatch):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "_parse", fail)
+    monkeypatch.setattr(distributed, "rank", lambda: rank)
+    assert run(capsys, "doctor") == (status, "", said)
 
 
 def test_help_names_every_setting(capsys):
