@@ -1,7 +1,8 @@
 """The command line: ``python -m simclr_edu pretrain | probe | doctor``.
 
-Each command ends with one line of JSON on standard output; progress goes to standard error. A mistake in
-how it was called is one line on standard error and exit status 2.
+Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
+A mistake in how it was called is one line on standard error and exit status 2.
+Started by ``torchrun``, pretrain shares the work among the processes; rank 0 alone prints.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 import tyro
 
-from simclr_edu import __version__, data, evaluate
+from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import (
@@ -33,6 +34,7 @@ from simclr_edu.pretrain import (
 from simclr_edu.profiles import current_profile, device_name
 
 USER_ERROR = 2
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,13 @@ class Pretrain:
     """Go on from the newest checkpoint in --out."""
 
     def run(self) -> dict[str, Any]:
-        images = load_images(self.config.data, image_size=self.config.image_size)
-        return pretrain(self.config, images, directory=self.out, resume=self.resume).summary()
+        with distributed.agreed():
+            distributed.check_batch_size(self.config.batch_size)  # before a download, not after
+        # In turn, so that processes on one machine do not download the same files at once.
+        images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
+        # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
+        bar = sys.stderr.isatty()
+        return pretrain(self.config, images, directory=self.out, resume=self.resume, progress=bar).summary()
 
 
 @dataclass(frozen=True)
@@ -152,13 +159,29 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Doctor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, or 2 for a mistake of the user's, said in one line."""
+    """Run one command; return the exit status.
+
+    0, or 2 for a mistake of the user's, said in one line, or 130 for Ctrl-C.
+    """
     try:
-        result = _parse(sys.argv[1:] if arguments is None else arguments).run()
+        with distributed.process_group():
+            with distributed.agreed():
+                command = _parse(sys.argv[1:] if arguments is None else arguments)
+            result = command.run()
+            if distributed.rank() == 0:
+                print(json.dumps(result), flush=True)
+    except distributed.ElsewhereError:
+        return USER_ERROR  # the rank that failed says why
+    except KeyboardInterrupt:  # one process that pretrains ends by itself then, with what it has learned
+        if distributed.rank() == 0:
+            print("simclr_edu: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, NonFiniteLossError, torch.OutOfMemoryError) as error:
-        print(f"simclr_edu: {' '.join(str(error).split())}", file=sys.stderr)
+        place = distributed.rank()
+        if place == 0 or not isinstance(error, NonFiniteLossError):  # that one is the same on all ranks
+            who = f"simclr_edu (rank {place})" if place else "simclr_edu"
+            print(f"{who}: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
-    print(json.dumps(result))
     return 0
 
 

@@ -295,17 +295,42 @@ class SimCLRAugment(nn.Module):
         """
         return self._views(x, 1, generator)
 
-    def two_views(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return two independent random views of each image, each as :meth:`forward` returns one."""
-        first, second = self._views(x, 2, generator).chunk(2)
+    def two_views(
+        self, x: Tensor, generator: torch.Generator | None = None, part: tuple[int, int] = (0, 1)
+    ) -> tuple[Tensor, Tensor]:
+        """Return two independent random views of each image, each as :meth:`forward` returns one.
+
+        Args:
+            x: as for :meth:`forward`.
+            generator: as for :meth:`forward`.
+            part: (k, K) if ``x`` is the k-th, from 0, of K equal parts of a batch. The choices are then drawn
+                for the whole batch and the own ones kept: K processes with generators in the same state make
+                the views that one process makes of the whole batch.
+
+        Returns:
+            First and second views, each (B, C, size, size).
+
+        Raises:
+            TypeError, ValueError: as :meth:`forward`, or ``part`` is out of range.
+        """
+        first, second = self._views(x, 2, generator, part).chunk(2)
         return first, second
 
-    def _views(self, x: Tensor, views: int, generator: torch.Generator | None) -> Tensor:
+    def _views(
+        self, x: Tensor, views: int, generator: torch.Generator | None, part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
         self._check_input(x)
+        k, parts = check_int(part[0], "part[0]", 0), check_int(part[1], "part[1]", 1)
+        if k >= parts:
+            raise ValueError(f"part must be (k, K) with k from 0 to K - 1, got {part}")
         # Drawn on the CPU even for images on a GPU: a few thousand numbers, the same views on every
         # device, and the split into groups needs no wait for the GPU.
         device = "cpu" if generator is None else generator.device
-        parameters = self.draw(views * len(x), x.shape[2], x.shape[3], generator, device)
+        n = len(x)
+        parameters = self.draw(views * parts * n, x.shape[2], x.shape[3], generator, device)
+        if parts > 1:  # rows (view, part, image) of the whole batch: this part's images in every view
+            rows = torch.arange(views * parts * n, device=device).view(views, parts, n)[:, k].flatten()
+            parameters = parameters[rows]
         return self._make_views(x, parameters)
 
     def draw(

@@ -6,9 +6,9 @@ damaged newest one still leaves a good one to go on from.
 """
 
 import contextlib
+import io
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 
 FORMAT = "simclr_edu.checkpoint.1"
 _KEEP = 2
+_UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 _NAME = re.compile(r"^checkpoint-(\d{8})\.pt$")
 
 
@@ -42,21 +43,37 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the directory cannot be written to, or the disk is full; ``path`` is then as it was.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # the content must reach the disk before the name does
-        os.replace(name, path)
-    except BaseException:
+        os.replace(temporary, path)
+        _sync_names(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None:  # say which file: a full disk does not
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring the folder's list of names to the disk, so that a file that was renamed survives a power cut."""
+    if os.name != "posix":
+        return  # Windows opens no folders and offers no such call
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def save_checkpoint(directory: str | os.PathLike[str], step: int, state: dict[str, Any]) -> Path:
     """Save ``state`` as the checkpoint of ``step`` and remove all but the two newest.
+
+    What a killed process left half-written is removed too.
 
     Raises:
         OSError: the directory cannot be written to, or the disk is full; older checkpoints stay.
@@ -64,9 +81,12 @@ def save_checkpoint(directory: str | os.PathLike[str], step: int, state: dict[st
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{step:08d}.pt"
+    # By way of memory: straight to a full disk, torch.save ends in a RuntimeError about its own positions.
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, content)
     with atomic_file(path) as file:
-        torch.save({"format": FORMAT, **state}, file)
-    for old in list_checkpoints(folder)[:-_KEEP]:
+        file.write(content.getbuffer())
+    for old in [*list_checkpoints(folder)[:-_KEEP], *folder.glob(f".*{_UNFINISHED}")]:
         with contextlib.suppress(OSError):
             old.unlink()
     return path
@@ -77,19 +97,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         CheckpointError: the file is missing, damaged, or was not written by this package.
+        OSError: the file may not be read, or the disk fails.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     try:
-        with zipfile.ZipFile(
-            path
-        ) as archive:  # torch.save writes a zip file: its checksums find flipped bits
+        with zipfile.ZipFile(path) as archive:  # what torch.save writes: its checksums find flipped bits
             bad = archive.testzip()
         if bad is not None:
             raise CheckpointError(f"{path} is damaged (the checksum of {bad} does not match)")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
+    except (CheckpointError, OSError):
         raise
     except Exception as error:
         raise CheckpointError(
@@ -124,6 +143,6 @@ def read_latest(directory: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]
 def _is_good(path: Path) -> bool:
     try:
         read_checkpoint(path)
-    except CheckpointError:
+    except (CheckpointError, OSError):
         return False
     return True

@@ -11,8 +11,9 @@ import hashlib
 import json
 import math
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from simclr_edu import distributed
 from simclr_edu._checks import check_choice, check_fraction, check_images, check_int, check_positive
 from simclr_edu._memory import keep_freed_memory
 from simclr_edu.augment import SimCLRAugment
@@ -62,9 +64,10 @@ class PretrainConfig:
     epochs: int | None = None
     """How often every image is seen; 12 if neither epochs nor seconds is given."""
     seconds: float | None = None
-    """Train for this long instead, the schedule following the clock."""
+    """Train for this long instead, the schedule following the clock: how many steps that makes, and so the
+    weights, depends on the machine and its load."""
     batch_size: int = 256
-    """Images N a step: 2N views, 2(N-1) negatives for each anchor."""
+    """Images N a step, all processes together: 2N views, 2(N-1) negatives for each anchor."""
     temperature: float = 0.2
     """Divides the similarities in NT-Xent."""
     optimizer: str = "adamw"
@@ -132,8 +135,9 @@ class PretrainConfig:
             raise ValueError(f"strength must be 0 or more, got {self.strength}")
         if self.image_size is not None:
             check_int(self.image_size, "image_size", 8)
-        for name, minimum in (("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
-            check_int(getattr(self, name), name, minimum)
+        check_int(self.seed, "seed", 0, 2**32 - 1)
+        for name in ("log_every", "checkpoint_every"):
+            check_int(getattr(self, name), name, 1)
 
     @property
     def total_epochs(self) -> int | None:
@@ -168,7 +172,7 @@ class PretrainConfig:
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message says at which step and what the likely cause is."""
+    """Loss or weights became NaN or infinite; the message says at which step and what the likely cause is."""
 
 
 class StopPretraining(Exception):
@@ -290,6 +294,8 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """One step of SimCLR (Chen et al. 2020, Algorithm 1).
 
+    With several processes each passes its own part of the global batch, in the order of the ranks.
+
     Args:
         model: images ``(2N, 3, H, W)`` to ``(h, z)``.
         augment: makes the two views.
@@ -302,7 +308,7 @@ def train_step(
     Returns:
         The loss, a detached scalar, and the embeddings z, detached ``(2N, d)``.
     """
-    v1, v2 = augment.two_views(images, generator=generator)  # (N, 3, H, W) each
+    v1, v2 = augment.two_views(images, generator=generator, part=distributed.share())  # (N, 3, H, W) each
     # One pass over both views: BatchNorm then sees 2N views, not N twice with different statistics.
     views = torch.cat([v1, v2])  # (2N, 3, H, W)
     with precision or contextlib.nullcontext():
@@ -310,6 +316,7 @@ def train_step(
     loss = loss_function(*z.chunk(2))  # z1, z2: (N, d) each; NT-Xent computes in float32
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    distributed.average_gradients(model)  # over the processes, if there are several
     optimizer.step()
     return loss.detach(), z.detach()
 
@@ -329,7 +336,7 @@ def _fingerprint_images(images: Tensor) -> str:
     """Shape and a thousand evenly spaced images: enough to tell data sets apart, at once on any size."""
     sample = images[:: max(1, len(images) // 1000)].contiguous().cpu()
     digest = hashlib.sha256(f"{tuple(images.shape)} {images.dtype}".encode())
-    digest.update(sample.numpy().tobytes())
+    digest.update(sample.view(torch.uint8).numpy().tobytes())  # as bytes: numpy knows no bfloat16
     return digest.hexdigest()
 
 
@@ -356,6 +363,18 @@ def _restore(run: Run, state: dict[str, Any]) -> None:
     run.history = [dict(record) for record in state["history"]]
     for name in ("step", "epoch", "seconds", "pairs", "finished", "data_fingerprint"):
         setattr(run, name, state[name])
+
+
+@contextlib.contextmanager
+def _fits(path: Path) -> Iterator[None]:
+    """Turn what loading the contents of a checkpoint raises into an error that names the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(f"{path} does not hold a run that fits: {reason[:300]}") from error
 
 
 def _order(config: PretrainConfig, n: int, epoch: int) -> Tensor:
@@ -387,7 +406,43 @@ def _resident(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device)
 
 
-def _explain_non_finite(run: Run, loss: float) -> str:
+def _check_pixels(images: Tensor) -> None:
+    """Refuse floats outside [0, 1] before the first step: a single NaN would spread to every weight."""
+    if images.is_floating_point():
+        flat = images.flatten(1)  # (N, 3HW)
+        good = (flat.amin(1) >= -1e-4) & (flat.amax(1) <= 1 + 1e-4)  # false for NaN too
+        if not good.all():
+            i = int((~good).nonzero()[0])
+            raise ValueError(
+                f"float images must lie in [0, 1], got values from {float(flat[i].min()):g} to "
+                f"{float(flat[i].max()):g} in image {i}"
+            )
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C, or the notebook's stop button, wait until the block is done.
+
+    A step stopped half way, some weights moved and others not, could not be resumed to the bit.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody else decides what an interrupt does
+        return
+    held: list[int] = []
+    try:
+        signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    except ValueError:  # not the main thread, which alone gets the KeyboardInterrupt
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if held:
+        raise KeyboardInterrupt
+
+
+def _explain_non_finite(run: Run, what: str) -> str:
     c = run.config
     if c.temperature < 0.02:
         cause = f"temperature {c.temperature} makes gradients {1 / c.temperature:.0f} times steeper: raise it"
@@ -398,7 +453,7 @@ def _explain_non_finite(run: Run, loss: float) -> str:
     kept = "nothing was saved yet"
     if run.directory is not None and (saved := list_checkpoints(run.directory)):
         kept = f"the last checkpoint is {saved[-1].name}"
-    return f"the loss is {loss} at step {run.step} (epoch {run.epoch:.2f}): {cause}; {kept}"
+    return f"{what} at step {run.step} (epoch {run.epoch:.2f}): {cause}; {kept}"
 
 
 def pretrain(
@@ -412,6 +467,15 @@ def pretrain(
     progress: bool = True,
 ) -> Run:
     """Pretrain an encoder with SimCLR.
+
+    On one machine's CPU, with one version of torch and one number of threads, the same configuration and
+    images give the same weights to the bit: called from a notebook or the command line, whatever random
+    numbers were drawn before, in one go or stopped, killed and resumed. Not so a run limited by ``seconds``:
+    its step k sees the same images and views each time, but the learning rate follows the clock.
+
+    With several processes (``torchrun``, see :mod:`simclr_edu.distributed`) every one of them calls this with
+    the same arguments: ``batch_size`` counts the images of all together, callbacks run on rank 0, and rank 0
+    alone reads and writes the directory.
 
     Args:
         config: every setting.
@@ -429,39 +493,60 @@ def pretrain(
     Raises:
         TypeError, ValueError: images or settings that do not fit, a directory that holds another run.
         CheckpointError: the checkpoint to resume from is damaged or of another configuration.
-        NonFiniteLossError: the loss became NaN or infinite.
-        OSError: the directory cannot be written to.
+        NonFiniteLossError: loss or weights became NaN or infinite; such weights are never saved.
+        OSError: the directory cannot be written to, found before the first step, or its disk is full.
+        ElsewhereError, LostRankError: with several processes, another one failed, or went away.
     """
     if not isinstance(config, PretrainConfig):
         raise TypeError(f"config must be a PretrainConfig, got {type(config).__name__}")
-    data = images if isinstance(images, Tensor) else getattr(images, "pretrain_images", images)
-    data = check_images(data, "images")
-    n = len(data)
-    if n < config.batch_size:
-        raise ValueError(f"batch_size {config.batch_size} needs as many images, got {n}: lower batch_size")
-    device = pick_device(config.device)
-    if config.amp == "bf16" and not bf16_is_fast(device):
-        raise ValueError(
-            f"amp='bf16' was asked for, but this {device.type} has no bfloat16 arithmetic: use amp='off'"
-        )
-    if encoder is not None:
-        config = replace(config, encoder=CUSTOM)
-    elif config.encoder == CUSTOM:
-        raise ValueError("this configuration is of an encoder of your own: give it as encoder=")
-    folder = None if directory is None else Path(directory)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resume and list_checkpoints(folder):
-            raise ValueError(f"{folder} already holds a run: resume it, or give another directory")
+    # With several processes, what one of them refuses ends all of them, and rank 0 alone uses the directory.
+    with distributed.agreed():
+        distributed.check_batch_size(config.batch_size)
+        data = images if isinstance(images, Tensor) else getattr(images, "pretrain_images", images)
+        data = check_images(data, "images")
+        _check_pixels(data)
+        n = len(data)
+        if n < config.batch_size:
+            raise ValueError(
+                f"batch_size {config.batch_size} needs as many images, got {n}: lower batch_size"
+            )
+        device = distributed.local_device(pick_device(config.device))
+        if config.amp == "bf16" and not bf16_is_fast(device):
+            raise ValueError(
+                f"amp='bf16' was asked for, but this {device.type} has no bfloat16 arithmetic: use amp='off'"
+            )
+        if encoder is not None:
+            config = replace(config, encoder=CUSTOM)
+        elif config.encoder == CUSTOM:
+            raise ValueError("this configuration is of an encoder of your own: give it as encoder=")
+        folder = None if directory is None else Path(directory)
+        if folder is not None and distributed.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not resume and list_checkpoints(folder):
+                raise ValueError(f"{folder} already holds a run: resume it, or give another directory")
+        fingerprint = _fingerprint_images(data)
+    distributed.check_same(
+        {
+            **asdict(config),
+            "directory": str(folder),
+            "resume": resume,
+            "fingerprint of the images": fingerprint,
+        }
+    )
 
     # The caller's random state is neither used nor changed: the same run comes out of any notebook.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
+        # torch.manual_seed would seed a GPU as well, which a run on the CPU has no business with.
+        (torch.default_generator if device.type == "cpu" else torch).manual_seed(config.seed)
         model = SimCLR(
             make_encoder(config.encoder, config.stem) if encoder is None else encoder, config.projection_dim
         )
-        run = Run(config, model, directory=folder, data_fingerprint=_fingerprint_images(data))
-        return _train(run, data, device, list(callbacks), resume, progress)
+        run = Run(config, model, directory=folder, data_fingerprint=fingerprint)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        distributed.copy_from_rank0(model)
+        with distributed.synchronised_batch_norm(model, device):
+            return _train(run, data, device, list(callbacks), resume, progress)
 
 
 def _train(
@@ -470,27 +555,43 @@ def _train(
     config, model, n = run.config, run.model, len(data)
     if device.type == "cpu":
         keep_freed_memory()  # a step takes 1.2 to 1.6 times as long without it (benchmarks/README.md)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     augment = config.augmentation(config.image_size or data.shape[-1])
     loss_function = NTXentLoss(config.temperature)
     optimizer = _make_optimizer(model, config)
     generator = torch.Generator(device).manual_seed(config.seed)
-    if resume and run.directory is not None and list_checkpoints(run.directory):
-        path, state = read_latest(run.directory)
-        _check_resumable(run, state, path)
-        _restore(run, state)
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generators"]["augmentation"])
-        torch.set_rng_state(state["generators"]["global"])
+    losses: list[Tensor] = []  # since the last record of the history
+
+    def newest() -> tuple[Path, dict[str, Any]] | None:
+        there = resume and run.directory is not None and list_checkpoints(run.directory)
+        return read_latest(run.directory) if there and run.directory is not None else None
+
+    if (found := distributed.on_rank0(newest)) is not None:
+        path, state = found
+        with distributed.agreed(), _fits(path):
+            _check_resumable(run, state, path)
+            if len(state["generators"]["augmentation"]) != len(generator.get_state()):
+                raise CheckpointError(
+                    f"{path} was made on another kind of device and cannot be resumed on {device.type}"
+                )
+            _restore(run, state)
+            optimizer.load_state_dict(state["optimizer"])
+            losses = list(state["losses"].to(device))
+            generator.set_state(state["generators"]["augmentation"])
+            torch.set_rng_state(state["generators"]["global"])
+    # Before hours of work, not after: a directory that cannot be written to ends here.
+    distributed.on_rank0(lambda: _write_config(run))
     data = _resident(data, device)
     forward: nn.Module = torch.compile(model) if config.compile else model  # type: ignore[assignment]
 
     steps_per_epoch = n // config.batch_size  # the last, smaller batch is left out: NT-Xent depends on N
     total_steps = None if config.total_epochs is None else config.total_epochs * steps_per_epoch
     clock = time.perf_counter() - run.seconds  # reads as seconds spent training, earlier sessions included
-    losses: list[Tensor] = []
     since_seconds, since_pairs = run.seconds, run.pairs
+
+    def elapsed() -> float:
+        seconds = time.perf_counter() - clock
+        # Where the clock decides, it has to be one clock.
+        return seconds if config.seconds is None else distributed.from_rank0(seconds)
 
     def share_done() -> float:
         if total_steps is not None:
@@ -498,28 +599,51 @@ def _train(
         assert config.seconds is not None
         return min(1.0, run.seconds / config.seconds)
 
-    def save() -> None:
+    def write() -> None:
         if run.directory is not None:
             generators = {"augmentation": generator.get_state(), "global": torch.get_rng_state()}
-            save_checkpoint(run.directory, run.step, _state(run, optimizer, generators))
+            pending = torch.stack(losses).cpu() if losses else torch.empty(0)
+            state = {**_state(run, optimizer, generators), "losses": pending}
+            save_checkpoint(run.directory, run.step, state)
+
+    def check_finite() -> None:
+        # A finite loss may leave weights that are not: its gradient need not be finite.
+        if not all(bool(v.isfinite().all()) for v in (*losses, *model.parameters(), *model.buffers())):
+            raise NonFiniteLossError(_explain_non_finite(run, "loss or weights are no longer finite"))
+
+    def save() -> None:
+        check_finite()
+        distributed.on_rank0(write)
+
+    def call_back() -> bool:
+        """Call the callbacks; return whether one of them wants to stop."""
+        try:
+            for callback in callbacks:
+                callback(run)
+                model.train()  # a callback that evaluates leaves eval mode behind
+        except StopPretraining:
+            return True
+        return False
 
     model.train()
     bar = tqdm(
         total=total_steps,
         initial=run.step if total_steps else 0,
-        disable=not progress,
+        disable=not progress or distributed.rank() > 0,
         unit="step",
         desc=f"pretrain {config.encoder} on {config.data}",
         leave=False,
         mininterval=1.0,
     )
     order, order_epoch = torch.empty(0, dtype=torch.long), -1
+    whole_step = contextlib.ExitStack()
     try:
         while share_done() < 1:
             epoch, position = divmod(run.step, steps_per_epoch)
             if epoch != order_epoch:
                 order, order_epoch = _order(config, n, epoch).to(data.device), epoch
             rows = order[position * config.batch_size : (position + 1) * config.batch_size]
+            rows = distributed.own_part(rows)  # all of them, if this is the only process
             batch = data[rows].to(device, non_blocking=True)  # (N, 3, H, W), uint8
             # The rate for the middle of this step: never exactly 0, at either end.
             middle = share_done() if total_steps is None else (run.step + 0.5) / total_steps
@@ -527,31 +651,34 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             precision = torch.autocast(device.type, torch.bfloat16, enabled=config.amp == "bf16")
+            whole_step.enter_context(_uninterrupted())
             loss, z = train_step(forward, augment, loss_function, optimizer, batch, generator, precision)
             losses.append(loss)
             run.step += 1
             run.pairs += config.batch_size
             run.epoch = run.step / steps_per_epoch
-            run.seconds = time.perf_counter() - clock
+            run.seconds = elapsed()
             bar.update()
             last = share_done() >= 1
-            # On a GPU reading the loss waits for the device, so it is read when it is recorded.
-            if run.step % config.log_every == 0 or last or device.type == "cpu":
+            record = run.step % config.log_every == 0 or last
+            # On a GPU reading the loss waits for the device, so it is read when it is recorded or saved.
+            if record or device.type == "cpu":
                 value = float(loss)
                 if not math.isfinite(value):
-                    raise NonFiniteLossError(_explain_non_finite(run, value))
-            if run.step % config.log_every == 0 or last:
+                    raise NonFiniteLossError(_explain_non_finite(run, f"the loss is {value}"))
+            if record:
                 mean = float(torch.stack(losses).mean())
                 if not math.isfinite(mean):
-                    raise NonFiniteLossError(_explain_non_finite(run, mean))
-                run.seconds = time.perf_counter() - clock
+                    raise NonFiniteLossError(_explain_non_finite(run, f"the mean loss is {mean}"))
+                run.seconds = elapsed()
+                pairs = distributed.gather_with_grad(torch.stack(z.float().chunk(2), dim=1))  # (N, 2, d)
                 run.history.append(
                     {
                         "step": run.step,
                         "epoch": run.epoch,
                         "progress": share_done(),
                         "loss": mean,
-                        "contrastive_accuracy": contrastive_accuracy(*z.float().chunk(2)),
+                        "contrastive_accuracy": contrastive_accuracy(*pairs.unbind(1)),
                         "learning_rate": rate,
                         "seconds": run.seconds,
                         "pairs_per_s": (run.pairs - since_pairs) / max(run.seconds - since_seconds, 1e-9),
@@ -559,24 +686,39 @@ def _train(
                 )
                 losses, since_seconds, since_pairs = [], run.seconds, run.pairs
                 bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+            whole_step.close()  # here an interrupt that waited is raised
+            if record:
                 before = time.perf_counter()
-                for callback in callbacks:
-                    callback(run)
-                    model.train()  # a callback that evaluates leaves eval mode behind
+                if distributed.on_rank0(call_back):
+                    raise StopPretraining
+                model.train()
                 clock += time.perf_counter() - before
             if run.step % config.checkpoint_every == 0 and not last:
                 save()
         run.finished = True
         save()
-    except (StopPretraining, KeyboardInterrupt):
+    except StopPretraining:
         save()
+    except KeyboardInterrupt:
+        check_finite()
+        if distributed.rank() == 0:
+            write()  # alone: the others may be anywhere
+        if distributed.is_distributed():
+            raise  # they wait for this one, and only a failure ends them
     finally:
+        whole_step.close()
         bar.close()
     model.eval()
+    distributed.on_rank0(lambda: _write_config(run))
+    return run
+
+
+def _write_config(run: Run) -> None:
+    """Write the configuration and how the run stands, for people to read; nothing is read back from it."""
     if run.directory is not None:
         with atomic_file(run.directory / "config.json") as file:
-            file.write((json.dumps({"config": asdict(config), **run.summary()}, indent=2) + "\n").encode())
-    return run
+            text = json.dumps({"config": asdict(run.config), **run.summary()}, indent=2)
+            file.write(f"{text}\n".encode())
 
 
 def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> Run:
@@ -592,15 +734,14 @@ def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> 
     """
     file, state = read_latest(path)
     known = {f.name for f in fields(PretrainConfig)}
-    try:
+    with _fits(file):
         config = PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
-        if config.encoder == CUSTOM and encoder is None:
-            raise ValueError(f"{path} was made with an encoder of its own: give it as encoder=")
-        model = SimCLR(encoder or make_encoder(config.encoder, config.stem), config.projection_dim)
-        run = Run(config, model, directory=Path(path))
+    if config.encoder == CUSTOM and encoder is None:
+        raise ValueError(f"{path} was made with an encoder of its own: give it as encoder=")
+    model = SimCLR(encoder or make_encoder(config.encoder, config.stem), config.projection_dim)
+    run = Run(config, model, directory=Path(path))
+    with _fits(file):
         _restore(run, state)
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{file} does not hold a run that this version can load: {error}") from error
     run.model.eval()
     return run
 

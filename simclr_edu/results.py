@@ -7,14 +7,13 @@ holds the baselines of the first. Accuracies are stored from 0 to 1 and shown in
 import html
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from simclr_edu._checks import check_fraction
+from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import home_folder
 
 # The order in which the course tells its story; a row belongs to the first of these that begins its name.
@@ -232,11 +231,5 @@ def _write(stored: dict[str, dict[str, Any]]) -> None:
     """Replace the file whole, so that a kernel stopped here leaves the old table or the new one."""
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".results-", suffix=".json", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(stored, file, indent=1, ensure_ascii=False)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as file:
+        file.write(json.dumps(stored, indent=1, ensure_ascii=False).encode())

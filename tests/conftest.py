@@ -5,6 +5,8 @@ import simclr_edu  # noqa: F401  isort: skip
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -36,3 +38,27 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip("there is no Chromium on this machine")
+
+
+@pytest.fixture
+def read_only_folder():
+    """An empty folder that may be read and not written; root, who may write anywhere, is nobody meanwhile."""
+    if os.name != "posix":
+        pytest.skip("permissions of POSIX")
+    folder = Path(tempfile.mkdtemp())  # not tmp_path: nobody may not enter that
+    folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        # Nobody may not be able to read torch's files: all that a run imports late is imported now.
+        from simclr_edu import pretrain, shapes
+
+        config = pretrain.PretrainConfig(epochs=1, batch_size=8, device="cpu")
+        pretrain.pretrain(config, shapes.make_shapes(8, size=16)[0], progress=False)
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)

@@ -426,6 +426,23 @@ def test_every_image_gets_its_own_draw(only: dict[str, bool], seed: int) -> None
     assert distinct >= expected
 
 
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_the_parts_of_a_batch_get_the_views_of_the_whole(parts: int) -> None:
+    """So that several processes see what one would: the same choices for each image, the same pixels."""
+    augmentation = SimCLRAugment(16, blur=True)
+    x = torch.rand(12, 3, 20, 20, generator=rng(0))
+    whole = augmentation.two_views(x, rng(1))
+    each = [augmentation.two_views(part, rng(1), (k, parts)) for k, part in enumerate(x.chunk(parts))]
+    for wanted, got in zip(whole, zip(*each, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(got), wanted, rtol=0, atol=1e-6)
+    after = [rng(1), rng(1)]
+    augmentation.two_views(x, after[0])
+    augmentation.two_views(x[:2], after[1], (5, 6))
+    assert torch.equal(after[0].get_state(), after[1].get_state()), "the next batch would differ"
+    with pytest.raises(ValueError, match=r"k from 0 to K - 1, got \(2, 2\)"):
+        augmentation.two_views(x, rng(1), (2, 2))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_views_are_two_draws_of_the_same_images(seed: int) -> None:
     x, augmentation = images(7, 24, 24, seed), SimCLRAugment(24)

@@ -1,8 +1,12 @@
 """Checkpoints: whole or absent, checked to the byte, the last good one named."""
 
 import errno
+import io
 import os
 import pickle
+import stat
+import subprocess
+import zipfile
 
 import pytest
 import torch
@@ -75,11 +79,42 @@ def test_where_nothing_is_good_it_says_so(tmp_path):
         read_latest(tmp_path)
 
 
-def test_foreign_files_are_refused(tmp_path):
-    path = tmp_path / "checkpoint-00000001.pt"
-    torch.save({"state_dict": {}}, path)
-    with pytest.raises(CheckpointError, match="was not written by simclr_edu"):
-        read_checkpoint(path)
+def a_zip() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("holiday.txt", "sun")
+    return content.getvalue()
+
+
+def a_torch_file(value, **options) -> bytes:
+    content = io.BytesIO()
+    torch.save(value, content, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "damaged, cut short, or not a checkpoint"),
+        (b"dear diary", "damaged, cut short, or not a checkpoint"),
+        (a_zip(), "damaged, cut short, or not a checkpoint"),
+        (pickle.dumps({"format": checkpoints.FORMAT}), "damaged, cut short, or not a checkpoint"),
+        (a_torch_file({"x": 1}, _use_new_zipfile_serialization=False), "damaged, cut short, or not"),
+        (a_torch_file({"state_dict": {}}), "was not written by simclr_edu"),
+        (a_torch_file([1, 2]), "was not written by simclr_edu"),
+        (a_torch_file({"format": "simclr_edu.checkpoint.0"}), "was not written by simclr_edu"),
+    ],
+    ids=["empty", "text", "zip", "pickle", "old torch", "other torch", "list", "older format"],
+)
+def test_foreign_files_are_refused_and_the_last_good_one_is_named(tmp_path, content, words):
+    good = save_checkpoint(tmp_path, 1, state(1)).read_bytes()
+    (tmp_path / "checkpoint-00000002.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"checkpoint-00000002.pt .*{words}"):
+        read_checkpoint(tmp_path / "checkpoint-00000002.pt")
+    with pytest.raises(CheckpointError, match="last good one is checkpoint-00000001.pt: delete"):
+        read_latest(tmp_path)
+    assert (tmp_path / "checkpoint-00000001.pt").read_bytes() == good
+    assert (tmp_path / "checkpoint-00000002.pt").read_bytes() == content  # it may be somebody's only copy
 
 
 class Bomb:
@@ -107,14 +142,109 @@ def test_no_checkpoint_is_a_sentence(tmp_path):
     assert list_checkpoints(tmp_path / "nowhere") == []
 
 
-def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, monkeypatch):
+# --- writing --------------------------------------------------------------------------------------------
+
+
+def test_the_content_reaches_the_disk_before_the_name_and_both_before_anything_is_deleted(
+    tmp_path, monkeypatch
+):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, state(step))
+    calls = []
+    fsync, replace, unlink = os.fsync, os.replace, type(tmp_path).unlink
+
+    def log_fsync(handle):
+        calls.append("sync names" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync content")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", log_fsync)
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
+    monkeypatch.setattr(
+        type(tmp_path), "unlink", lambda path: (calls.append(f"delete {path.name}"), unlink(path))
+    )
+    save_checkpoint(tmp_path, 3, state(3))
+    synced = ["sync names"] if os.name == "posix" else []
+    assert calls == ["sync content", "rename", *synced, "delete checkpoint-00000001.pt"]
+
+
+def test_what_a_killed_process_left_is_ignored_and_cleared_away(tmp_path):
+    save_checkpoint(tmp_path, 1, state(1))
+    rest = tmp_path / ".checkpoint-00000002.pt.4242.unfinished"
+    rest.write_bytes(b"half")
+    note = tmp_path / ".note"
+    note.write_text("mine")
+    assert read_latest(tmp_path)[1]["step"] == 1 and rest.exists()
+    save_checkpoint(tmp_path, 2, state(2))
+    assert not rest.exists() and note.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_checkpoint_may_be_read_by_those_who_may_read_new_files(tmp_path):
+    before = os.umask(0o022)
+    try:
+        path = save_checkpoint(tmp_path, 1, state(1))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("moment", ["while writing", "at the end"])
+def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, monkeypatch, moment):
     save_checkpoint(tmp_path, 1, state(1))
 
-    def full(_):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    class FullFile(io.FileIO):
+        def write(self, content):
+            super().write(memoryview(content)[:1000])
+            full()
+
+    if moment == "at the end":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(checkpoints, "open", FullFile, raising=False)
+    with pytest.raises(OSError, match=r"No space left on device: '.*checkpoint-00000002.pt'"):
         save_checkpoint(tmp_path, 2, state(2))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-00000001.pt"]  # no half-written file either
     assert read_latest(tmp_path)[1]["step"] == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte, a real one; the test is skipped where none can be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root on Linux may mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk):
+    big = {"weights": torch.randn(100_000), "step": 1}  # 400 kB: two fit, the third does not
+    for step in (1, 2):
+        save_checkpoint(small_disk, step, {**big, "step": step})
+    with pytest.raises(OSError, match=r"No space left on device: '.*checkpoint-00000003.pt'"):
+        save_checkpoint(small_disk, 3, {**big, "step": 3})
+    assert sorted(p.name for p in small_disk.iterdir()) == [
+        "checkpoint-00000001.pt",
+        "checkpoint-00000002.pt",
+    ]
+    assert read_latest(small_disk)[1]["step"] == 2
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = save_checkpoint(tmp_path, 1, state(1))
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        read_latest(tmp_path)

@@ -1,15 +1,21 @@
 """The command line as a person meets it: one line of JSON at the end, one line for a mistake."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from simclr_edu import __main__ as cli
-from simclr_edu import profiles
+from simclr_edu import checkpoints, data, distributed, profiles
+from simclr_edu.checkpoints import list_checkpoints, read_latest
+from simclr_edu.data import load_images
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, StopPretraining, load_run, pretrain
 from simclr_edu.shapes import make_shapes
 
 
@@ -113,6 +119,28 @@ def test_the_module_runs_as_a_program(tmp_path):
     assert done.returncode == 2 and done.stdout == "" and "holds no checkpoint" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "rank", "status", "said"),
+    [
+        (ValueError("no"), 0, 2, "simclr_edu: no\n"),
+        (ValueError("no"), 3, 2, "simclr_edu (rank 3): no\n"),
+        (distributed.ElsewhereError("rank 3 failed: no"), 0, 2, ""),  # rank 3 says so
+        (distributed.LostRankError("rank 1 is gone"), 0, 2, "simclr_edu: rank 1 is gone\n"),
+        (NonFiniteLossError("nan"), 0, 2, "simclr_edu: nan\n"),
+        (NonFiniteLossError("nan"), 1, 2, ""),  # the same on all ranks, so rank 0 says it
+        (KeyboardInterrupt(), 0, 130, "simclr_edu: interrupted\n"),
+        (KeyboardInterrupt(), 1, 130, ""),
+    ],
+)
+def test_with_several_processes_an_error_is_said_once(error, rank, status, said, capsys, monkeypatch):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "_parse", fail)
+    monkeypatch.setattr(distributed, "rank", lambda: rank)
+    assert run(capsys, "doctor") == (status, "", said)
+
+
 def test_help_names_every_setting(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["pretrain", "--help"])
@@ -143,3 +171,265 @@ def test_an_unknown_profile_is_a_sentence(monkeypatch, capsys):
     monkeypatch.setenv("SIMCLR_EDU_PROFILE", "mainframe")
     status, _, err = run(capsys, "doctor")
     assert status == 2 and "must be one of laptop, gpu, got 'mainframe'" in err
+
+
+# --- what goes wrong with files, disks and numbers ------------------------------------------------------
+
+TINY_RUN = ("--epochs", 2, "--batch-size", 32, "--projection-dim", 8, "--device", "cpu")
+
+
+def files(directory) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def assert_mistake(result, *words):
+    """Exit status 2, nothing on standard output, one line on standard error that holds the words."""
+    status, out, err = result
+    assert status == 2 and out == ""
+    assert err.startswith("simclr_edu: ") and err.count("\n") == 1 and "\r" not in err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, err
+
+
+def test_a_corrupt_picture_is_named(tmp_path, folder, capsys):
+    broken = sorted(folder.rglob("*.png"))[3]
+    broken.write_bytes(broken.read_bytes()[:60])
+    result = run(capsys, "pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    assert_mistake(result, str(broken), "cannot be read as an image")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_pictures_than_a_batch(tmp_path, folder, capsys):
+    result = run(
+        capsys, "pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", "--batch-size", 4096
+    )
+    n = len(list((folder / "train").rglob("*.png")))
+    assert_mistake(result, f"batch_size 4096 needs as many images, got {n}: lower batch_size")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_class_can_be_pretrained_on_and_not_probed(tmp_path, folder, capsys):
+    for split in ("train", "test"):
+        for name in ("class1", "class2"):
+            for picture in (folder / split / name).iterdir():
+                picture.rename(folder / split / "class0" / picture.name)
+            (folder / split / name).rmdir()
+    status, out, _ = run(
+        capsys, "pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN
+    )
+    assert status == 0 and json.loads(out)["finished"]
+    before = files(tmp_path / "run")
+    assert_mistake(run(capsys, "probe", tmp_path / "run"), "at least 2 classes")
+    assert files(tmp_path / "run") == before
+
+
+def test_pictures_of_every_kind_and_size_in_one_folder(tmp_path, capsys):
+    """Grey, with transparency, palette, 16 bits, two colours, CMYK; upright, lying, tiny, odd."""
+    dice = np.random.default_rng(0)
+    for split in ("train", "test"):
+        place = tmp_path / "mixed" / split / "all"
+        place.mkdir(parents=True)
+        for i, (width, height) in enumerate([(16, 16), (33, 17), (9, 40), (7, 5), (1, 3), (64, 48)]):
+            picture = Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
+            for mode in ("L", "LA", "RGBA", "P", "1"):
+                picture.convert(mode).save(place / f"{i}{mode}.png")
+            picture.convert("CMYK").save(place / f"{i}.jpg")
+            Image.fromarray(dice.integers(0, 2**16, (height, width), dtype=np.uint16)).save(
+                place / f"{i}.png"
+            )
+    status, out, _ = run(
+        capsys, "pretrain", "--data", f"folder:{tmp_path / 'mixed'}", "--out", tmp_path / "run",
+        "--image-size", 16, *TINY_RUN,
+    )  # fmt: skip
+    assert status == 0 and json.loads(out)["steps"] == 2
+
+
+def save_something_else(path):
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncate, "is damaged, cut short"),
+        (flip_a_bit, "is damaged"),
+        (save_something_else, "was not written by simclr_edu"),
+        (lambda path: path.write_text("dear diary"), "not a checkpoint"),
+    ],
+    ids=["truncated", "one bit", "foreign", "text"],
+)
+def test_a_damaged_checkpoint_is_named_and_the_last_good_one_too(tmp_path, folder, capsys, damage, words):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", "--checkpoint-every", 2)
+    assert run(capsys, *command, *TINY_RUN)[0] == 0
+    good, newest = list_checkpoints(tmp_path / "run")
+    whole = newest.read_bytes()
+    damage(newest)
+    before = files(tmp_path / "run")
+    advice = f"the last good one is {good.name}: delete {newest.name} to go on from it"
+    assert_mistake(run(capsys, *command, *TINY_RUN, "--resume"), str(newest), words, advice)
+    assert_mistake(run(capsys, "probe", tmp_path / "run"), str(newest), words, advice)
+    assert files(tmp_path / "run") == before
+    newest.unlink()  # the advice is good: what comes out is what was there
+    assert run(capsys, *command, *TINY_RUN, "--resume")[0] == 0
+    newest_again = list_checkpoints(tmp_path / "run")[-1]
+    assert newest_again == newest
+    newest.with_name("checkpoint-00000999.pt").write_bytes(whole)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            checkpoints.read_checkpoint(newest)["model"].values(),
+            read_latest(tmp_path / "run")[1]["model"].values(),
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("--encoder", "resnet18"), "encoder 'tiny' there and 'resnet18' here"),
+        (("--temperature", "0.5"), "temperature 0.2 there and 0.5 here"),
+        (("--no-color",), "color True there and False here"),
+        (("--strength", "0.25"), "strength 1.0 there and 0.25 here"),
+    ],
+)
+def test_another_configuration_is_not_resumed(tmp_path, folder, capsys, changes, words):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    assert run(capsys, *command)[0] == 0
+    before = files(tmp_path / "run")
+    assert_mistake(run(capsys, *command, "--resume", *changes), "cannot be resumed", words)
+    assert files(tmp_path / "run") == before
+
+
+def test_pictures_that_have_changed_are_not_resumed(tmp_path, folder, capsys):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    assert run(capsys, *command)[0] == 0
+    next((folder / "train").rglob("*.png")).unlink()
+    assert_mistake(run(capsys, *command, "--resume"), "trained on other images")
+
+
+def test_a_full_disk(tmp_path, folder, capsys, monkeypatch):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", "--checkpoint-every", 2)
+    fsync, times = os.fsync, iter(range(100))
+
+    def fill_up(handle):
+        if next(times) == 6:  # two calls each for config.json and two checkpoints, the content first
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    assert_mistake(
+        run(capsys, *command, *TINY_RUN),
+        "No space left on device",
+        str(tmp_path / "run" / "checkpoint-00000006.pt"),
+    )
+    assert [p.name for p in list_checkpoints(tmp_path / "run")] == [
+        "checkpoint-00000002.pt",
+        "checkpoint-00000004.pt",
+    ]
+    assert run(capsys, *command, *TINY_RUN, "--resume")[0] == 0
+
+
+def test_a_folder_that_may_not_be_written(capsys, monkeypatch, read_only_folder):
+    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 64)
+    monkeypatch.setattr(data, "_N_SHAPES_TEST", 20)
+    result = run(capsys, "pretrain", "--data", "shapes", "--out", read_only_folder / "run", *TINY_RUN)
+    assert_mistake(result, "Permission denied", str(read_only_folder))
+
+
+def test_out_is_a_file(capsys, tmp_path, folder):
+    (tmp_path / "run").write_text("precious")
+    result = run(capsys, "pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    assert_mistake(result, str(tmp_path / "run"))
+    assert (tmp_path / "run").read_text() == "precious"
+
+
+def test_a_loss_that_is_not_finite(capsys, tmp_path, folder):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    result = run(capsys, *command, "--learning-rate", "1e30", "--checkpoint-every", 1)
+    assert_mistake(
+        result, "at step 2 (epoch 0.50)", "too high for adamw", "last checkpoint is checkpoint-00000001.pt"
+    )
+    assert all(v.isfinite().all() for v in load_run(tmp_path / "run").model.state_dict().values())
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range(capsys, tmp_path, folder, seed):
+    command = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", *TINY_RUN)
+    assert_mistake(run(capsys, *command, "--seed", seed), f"seed must be from 0 to 4294967295, got {seed}")
+
+
+def test_an_interrupt_is_no_traceback(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_images", interrupt)
+    assert run(capsys, "pretrain", "--out", "x") == (130, "", "simclr_edu: interrupted\n")
+
+
+# --- one run, three ways --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_notebook_command_line_and_resumed_run_agree_to_the_bit(tmp_path, folder, capsys, seed):
+    source = f"folder:{folder}"
+    config = PretrainConfig(
+        data=source, epochs=2, batch_size=32, projection_dim=8, seed=seed, log_every=3, device="cpu"
+    )
+
+    torch.manual_seed(1)
+    shown = []  # a notebook draws while it trains
+    called = pretrain(
+        config, load_images(source), [lambda run: shown.append(torch.rand(3))], directory=tmp_path / "a"
+    )
+
+    torch.manual_seed(2)
+    status, out, _ = run(
+        capsys,
+        "pretrain",
+        "--data",
+        source,
+        "--out",
+        tmp_path / "b",
+        "--seed",
+        seed,
+        "--log-every",
+        3,
+        *TINY_RUN,
+    )
+    assert status == 0 and json.loads(out)["loss"] == called.summary()["loss"] and shown
+
+    def stop(run):
+        raise StopPretraining
+
+    pretrain(config, load_images(source), [stop], directory=tmp_path / "c", progress=False)
+    torch.rand(5)
+    assert run(
+        capsys, "pretrain", "--data", source, "--out", tmp_path / "c", "--seed", seed, "--log-every", 3,
+        "--resume", *TINY_RUN,
+    )[0] == 0  # fmt: skip
+
+    def outcome(directory):
+        state = read_latest(directory)[1]
+        moments = [v for s in state["optimizer"]["state"].values() for v in s.values()]
+        history = [
+            {k: v for k, v in r.items() if k not in ("seconds", "pairs_per_s")} for r in state["history"]
+        ]
+        return [*state["model"].values(), *moments, state["generators"]["augmentation"]], history
+
+    a, b, c = (outcome(tmp_path / name) for name in "abc")
+    assert a[1] == b[1] == c[1] and len(a[1]) == 3
+    for other in (b, c):
+        assert len(a[0]) == len(other[0]) > 50
+        assert all(torch.equal(x, y) for x, y in zip(a[0], other[0], strict=True))

@@ -1,17 +1,25 @@
 """The loop: repeatable, resumable to the bit, and clear about what went wrong."""
 
 import contextlib
+import errno
+import io
+import json
 import math
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from simclr_edu import checkpoints
 from simclr_edu import pretrain as pretrain_module
 from simclr_edu.augment import SimCLRAugment
-from simclr_edu.checkpoints import CheckpointError, list_checkpoints
+from simclr_edu.checkpoints import CheckpointError, list_checkpoints, read_latest, save_checkpoint
 from simclr_edu.losses import nt_xent_loop
 from simclr_edu.models import SimCLR, make_encoder
 from simclr_edu.pretrain import (
@@ -43,6 +51,42 @@ def assert_same_weights(a, b):
 
 def fit(config=SMALL, images=IMAGES, **kwargs):
     return pretrain(config, images, progress=False, **kwargs)
+
+
+def without_clock(history):
+    return [{k: v for k, v in r.items() if k not in ("seconds", "pairs_per_s")} for r in history]
+
+
+def files(directory) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in directory.iterdir()}
+
+
+def own_encoder(*layers) -> nn.Module:
+    """A small encoder with the same weights each time and ``layers`` before its last."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            *layers,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
+class Saboteur(nn.Module):
+    """Changes nothing, but runs ``action`` in the forward pass number ``step``."""
+
+    def __init__(self, step, action):
+        super().__init__()
+        self.step, self.action, self.passes = step, action, 0
+
+    def forward(self, x):
+        self.passes += self.training  # a blank image is sent through in eval mode, to measure the width
+        if self.passes == self.step and self.training:
+            self.action(x)
+        return x
 
 
 # --- the schedule ---------------------------------------------------------------------------------------
@@ -171,15 +215,102 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_pat
     assert [r["loss"] for r in resumed.history] == [r["loss"] for r in whole.history]
 
 
-def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path):
+@pytest.mark.parametrize(("dies_at", "kept"), [(4, 3), (8, 6), (10, 9)])
+def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path, dies_at, kept):
     def die(run):
-        if run.step == 8:
+        if run.step == dies_at:
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
         fit(directory=tmp_path, callbacks=[die])
-    assert load_run(tmp_path).step == 6  # checkpoint_every=3
-    assert_same_weights(weights(fit(directory=tmp_path, resume=True)), weights(fit()))
+    assert load_run(tmp_path).step == kept  # checkpoint_every=3
+    resumed, whole = fit(directory=tmp_path, resume=True), fit()
+    assert_same_weights(weights(resumed), weights(whole))
+    # Steps 3 and 9 lie between two records: the losses since the last one must come back too.
+    assert without_clock(resumed.history) == without_clock(whole.history)
+
+
+@pytest.mark.parametrize("where", ["forward", "optimizer", "twice"])
+def test_an_interrupt_waits_for_the_end_of_the_step(tmp_path, monkeypatch, where):
+    interrupt = lambda *_: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    encoder = own_encoder(Saboteur(5, interrupt))
+    if where == "optimizer":
+        step = torch.optim.AdamW.step
+        steps = iter(range(100))
+        monkeypatch.setattr(
+            torch.optim.AdamW, "step", lambda self: (next(steps) == 4 and interrupt(), step(self))
+        )
+        encoder = own_encoder(Saboteur(0, None))
+    elif where == "twice":
+        encoder = own_encoder(Saboteur(5, lambda x: (interrupt(), interrupt())))
+    run = fit(directory=tmp_path, encoder=encoder)
+    assert run.step == 5 and not run.finished and load_run(tmp_path, own_encoder(Saboteur(0, None))).step == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    resumed = fit(directory=tmp_path, resume=True, encoder=own_encoder(Saboteur(0, None)))
+    whole = fit(encoder=own_encoder(Saboteur(0, None)))
+    assert_same_weights(weights(resumed), weights(whole))
+    assert without_clock(resumed.history) == without_clock(whole.history)
+
+
+def test_somebody_elses_interrupt_handler_is_left_alone():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append("theirs"))
+    try:
+        run = fit(encoder=own_encoder(Saboteur(2, lambda x: signal.raise_signal(signal.SIGINT))))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert run.finished and seen == ["theirs"]
+
+
+def test_a_run_in_another_thread_is_the_same_run():
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(lambda: (threading.current_thread(), fit())).result()
+    assert run[0] is not threading.main_thread()
+    assert_same_weights(weights(run[1]), weights(fit()))
+
+
+def test_torchs_random_state_is_part_of_a_checkpoint(tmp_path):
+    """Dropout draws from the global state; the built-in encoders draw nothing."""
+
+    def stop(run):
+        if run.step == 6:
+            raise StopPretraining
+
+    torch.manual_seed(1)
+    whole = fit(encoder=own_encoder(nn.Dropout(0.5)))
+    fit(encoder=own_encoder(nn.Dropout(0.5)), directory=tmp_path, callbacks=[stop])
+    torch.manual_seed(2)
+    resumed = fit(encoder=own_encoder(nn.Dropout(0.5)), directory=tmp_path, resume=True)
+    assert_same_weights(weights(resumed), weights(whole))
+    assert not torch.equal(  # so dropout did matter
+        weights(fit(encoder=own_encoder(nn.Dropout(0.0))))["encoder.0.weight"],
+        weights(whole)["encoder.0.weight"],
+    )
+
+
+def test_a_run_on_the_cpu_leaves_the_gpus_random_state_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeded the GPU"))
+    fit(replace(SMALL, epochs=1))
+
+
+def test_by_the_clock_the_steps_are_the_same_though_not_their_number(monkeypatch):
+    def views(seconds_a_look):
+        ticks = count()
+        clock = SimpleNamespace(perf_counter=lambda: next(ticks) * seconds_a_look)
+        monkeypatch.setattr(pretrain_module, "time", clock)
+        seen = []
+        encoder = own_encoder()
+        encoder.register_forward_pre_hook(
+            lambda module, x: seen.append(x[0].double().sum()) if module.training else None
+        )
+        run = fit(replace(SMALL, epochs=None, seconds=1.0, log_every=1), encoder=encoder)
+        return torch.stack(seen), run.history
+
+    (slow, first), (fast, second) = views(0.1), views(0.05)
+    assert 2 <= len(slow) < len(fast) and torch.equal(slow, fast[: len(slow)])
+    assert first[0]["loss"] == second[0]["loss"]
+    assert first[-1]["loss"] != second[len(slow) - 1]["loss"]  # for the rate followed the clock
 
 
 def test_resuming_a_finished_run_trains_no_further(tmp_path):
@@ -375,3 +506,186 @@ def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
     with contextlib.suppress(StopPretraining):
         fit(replace(SMALL, epochs=1))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- resuming what does not fit -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"temperature": 0.5}, "temperature 0.2 there and 0.5 here"),
+        ({"strength": 0.5}, "strength 1.0 there and 0.5 here"),
+        ({"crop": False, "blur": True}, "crop True there and False here, blur False there and True here"),
+        ({"encoder": "resnet18"}, "encoder 'tiny' there and 'resnet18' here"),
+        ({"seed": 1}, "seed 0 there and 1 here"),
+        ({"epochs": 4}, "epochs 3 there and 4 here"),
+        ({"epochs": None, "seconds": 9.0}, "epochs 3 there and None here, seconds None there and 9.0 here"),
+        ({"batch_size": 8}, "batch_size 16 there and 8 here"),
+    ],
+)
+def test_another_configuration_is_refused_by_name_and_nothing_is_touched(tmp_path, changes, words):
+    fit(replace(SMALL, epochs=3), directory=tmp_path, callbacks=[stop_at_once])
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=f"another configuration .*: {words}$"):
+        fit(replace(SMALL, **changes), directory=tmp_path, resume=True)
+    assert files(tmp_path) == before
+
+
+def stop_at_once(run):
+    raise StopPretraining
+
+
+def test_settings_that_do_not_change_the_weights_may_differ(tmp_path):
+    fit(directory=tmp_path, callbacks=[stop_at_once])
+    resumed = fit(replace(SMALL, log_every=5, checkpoint_every=1), directory=tmp_path, resume=True)
+    assert_same_weights(weights(resumed), weights(fit()))
+
+
+def test_other_images_are_refused(tmp_path):
+    fit(directory=tmp_path, callbacks=[stop_at_once])
+    before = files(tmp_path)
+    for other in (IMAGES[:64], IMAGES.flip(0), IMAGES.float() / 255):
+        with pytest.raises(CheckpointError, match="trained on other images"):
+            fit(images=other, directory=tmp_path, resume=True)
+    assert files(tmp_path) == before
+
+
+def without(key):
+    return lambda state: state.pop(key)
+
+
+def on_a_gpu(state):
+    state["generators"]["augmentation"] = torch.zeros(16, dtype=torch.uint8)  # the length of CUDA's state
+
+
+def other_optimizer(state):
+    state["optimizer"]["param_groups"].pop()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without("config"), "does not hold a run that fits: KeyError: 'config'"),
+        (without("losses"), "does not hold a run that fits: KeyError: 'losses'"),
+        (lambda state: state["model"].popitem(), "does not hold a run that fits: .*Missing key"),
+        (lambda state: state.update(history=None), "does not hold a run that fits: TypeError"),
+        (other_optimizer, "does not hold a run that fits: ValueError.*parameter groups"),
+        (on_a_gpu, "made on another kind of device and cannot be resumed on cpu"),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_refused_in_one_sentence(tmp_path, damage, words):
+    fit(directory=tmp_path, callbacks=[stop_at_once])
+    path, state = read_latest(tmp_path)
+    damage(state)
+    save_checkpoint(tmp_path, int(path.stem[-8:]), state)
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=f"{path.name} .*{words}") as caught:
+        fit(directory=tmp_path, resume=True)
+    assert "\n" not in str(caught.value) and files(tmp_path) == before
+
+
+def test_another_encoder_of_your_own_is_refused(tmp_path):
+    fit(encoder=own_encoder(), directory=tmp_path, callbacks=[stop_at_once])
+    with pytest.raises(CheckpointError, match="does not hold a run that fits: .*encoder.3.weight"):
+        fit(encoder=own_encoder(nn.Conv2d(6, 6, 1)), directory=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="does not hold a run that fits: .*encoder.3.weight"):
+        load_run(tmp_path, encoder=own_encoder(nn.Conv2d(6, 6, 1)))
+
+
+# --- disks and numbers that fail ------------------------------------------------------------------------
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_with_room_again_it_goes_on(tmp_path, monkeypatch):
+    class FullFile(io.FileIO):
+        def write(self, content):
+            super().write(memoryview(content)[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fill(run):
+        if run.step == 8:
+            monkeypatch.setattr(checkpoints, "open", FullFile, raising=False)
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*checkpoint-00000009.pt'"):
+        fit(directory=tmp_path, callbacks=[fill])
+    assert [p.name for p in list_checkpoints(tmp_path)] == [
+        "checkpoint-00000003.pt",
+        "checkpoint-00000006.pt",
+    ]
+    assert load_run(tmp_path).step == 6
+    monkeypatch.undo()
+    assert_same_weights(weights(fit(directory=tmp_path, resume=True)), weights(fit()))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_that_may_not_be_written_is_found_before_the_first_step(read_only_folder, there):
+    untouched = own_encoder(Saboteur(1, lambda x: pytest.fail("a step was taken")))
+    with pytest.raises(PermissionError, match="Permission denied"):
+        fit(encoder=untouched, directory=read_only_folder if there else read_only_folder / "run")
+    assert list(read_only_folder.iterdir()) == []
+
+
+def test_a_killed_run_says_what_it_was(tmp_path):
+    def look(run):
+        found = json.loads((tmp_path / "config.json").read_text())
+        assert found["config"]["temperature"] == 0.2 and not found["finished"]
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(directory=tmp_path, callbacks=[look])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (math.nan, "from nan to nan in image 37"),
+        (math.inf, "to inf in image 37"),
+        (1.5, "to 1.5 in image 37"),
+    ],
+)
+def test_pixels_that_are_not_pixels_are_refused_before_the_first_step(tmp_path, value, words):
+    images = IMAGES.float() / 255
+    images[37, 1, 3, 3] = value
+    with pytest.raises(ValueError, match=f"float images must lie in .0, 1., got values {words}|{words}"):
+        fit(images=images, directory=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_may_be_floats_of_any_width(tmp_path, dtype):
+    images = (IMAGES.float() / 255).to(dtype)
+    fit(images=images, directory=tmp_path, callbacks=[stop_at_once])
+    assert_same_weights(
+        weights(fit(images=images, directory=tmp_path, resume=True)), weights(fit(images=images))
+    )
+
+
+@pytest.mark.parametrize("directory", [True, False])
+@pytest.mark.parametrize("step", [6, 12])
+def test_weights_that_are_not_finite_are_never_saved_or_returned(tmp_path, step, directory):
+    """A finite loss can have a gradient that is not; the loss tells a step later, or, at the end, never."""
+
+    def spoil_gradient(x):
+        x.register_hook(lambda gradient: gradient * math.nan)
+
+    encoder = own_encoder(Saboteur(step, spoil_gradient))
+    config = replace(SMALL, checkpoint_every=2)
+    with pytest.raises(
+        NonFiniteLossError, match=f"weights are no longer finite at step {step} .*learning_rate"
+    ):
+        fit(config, encoder=encoder, directory=tmp_path if directory else None)
+    if directory:
+        run = load_run(tmp_path, encoder=own_encoder(Saboteur(0, None)))
+        assert run.step == step - 2 and all(v.isfinite().all() for v in run.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learning_rate": 1e30}, "learning_rate 1e.30 is probably too high for adamw: lower it"),
+        ({"temperature": 1e-30}, "temperature 1e-30 makes gradients"),
+    ],
+)
+def test_settings_that_blow_up_are_named(tmp_path, changes, words):
+    with pytest.raises(NonFiniteLossError, match=words):
+        fit(replace(SMALL, **changes), directory=tmp_path)
