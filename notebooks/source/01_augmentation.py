@@ -12,7 +12,7 @@
 #
 # **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebook 00, tensor indexing.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 from dataclasses import replace
 
 import torch
@@ -37,7 +37,7 @@ data = load_images("shapes")
 # values in [0, 1]. The random numbers come as arguments: what an operation does, and how its numbers are drawn, are
 # two different questions.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 batch = photo.expand(6, 3, 224, 224).float() / 255  # (6, 3, 224, 224): one picture, six times
 generator = torch.Generator().manual_seed(SEED)
 print(tuple(batch.shape), batch.dtype, f"values {batch.min():.2f} to {batch.max():.2f}")
@@ -50,7 +50,7 @@ print(tuple(batch.shape), batch.dtype, f"values {batch.min():.2f} to {batch.max(
 # belongs to the whole" is a rich thing to learn.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def draw_box(height: int, width: int, low: float = 0.08) -> tuple[int, int, int, int]:
     area = height * width * (low + (1 - low) * torch.rand((), generator=generator))
     ratio = torch.exp(torch.empty(()).uniform_(-1, 1, generator=generator) * torch.log(torch.tensor(4 / 3)))
@@ -70,11 +70,11 @@ crops = torch.stack(
 )  # (6, 3, 224, 224)
 plots.show(plots.image_grid(crops, columns=6, title="Six crops of one photograph, resized to the same side"))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A loop over pictures is clear and slow. The package does the whole batch with two matrix products, one that mixes
 # rows and one that mixes columns. Same boxes, same result:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 ours = augment.crop_and_resize(batch, torch.tensor(boxes), 224)  # (6, 3, 224, 224)
 torch.testing.assert_close(ours, crops, atol=1e-4, rtol=0)
 print("crop in view = crop of the package: True")
@@ -85,7 +85,7 @@ print("crop in view = crop of the package: True")
 # Mirror left and right with probability one half, decided **for each picture**.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def flip(x: torch.Tensor, coin: torch.Tensor) -> torch.Tensor:
     return torch.where(coin[:, None, None, None], x.flip(-1), x)  # (B, 3, H, W)
 
@@ -105,7 +105,7 @@ print("flipped:", coin.tolist())
 # The first three are one formula: a blend of the picture with something duller.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def blend(x: torch.Tensor, dull: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     f = factor[:, None, None, None]  # (B, 1, 1, 1): one factor a picture
     return (f * x + (1 - f) * dull).clamp(0, 1)
@@ -123,7 +123,7 @@ hue = augment.adjust_hue(batch, torch.linspace(-0.2, 0.2, 6))
 steps = [("brightness", brighter), ("contrast", contrast), ("saturation", saturation), ("hue", hue)]
 plots.show(plots.augmentation_steps(steps, title="Colour jitter: each row moves one factor from low to high"))
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "skip"}
 from torchvision.transforms.v2 import functional as tvf
 
 for name, mine in steps[:3]:
@@ -141,7 +141,7 @@ for name, mine in steps[:3]:
 # **Gaussian blur** follows with probability 0.5: standard deviation from 0.1 to 2 pixels, kernel a tenth of the side.
 # At 32 pixels there is no blur (appendix B.9): it would leave nothing.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 gray = luma(batch[:1]).expand(1, 3, 224, 224)
 torch.testing.assert_close(gray, augment.to_grayscale(batch[:1]), atol=1e-4, rtol=0)
 sigmas = torch.tensor([0.1, 1.0, 2.0])
@@ -158,22 +158,22 @@ plots.show(
 # `SimCLRAugment` chains the five. Move a slider to see what a strength does: the random choices stay the same until you
 # move `draw`.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 widgets.augmentation_explorer(photo, seed=SEED)
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 paper = SimCLRAugment(224, strength=1.0, blur=True)
 views = paper(photo.expand(10, 3, 224, 224), generator=torch.Generator().manual_seed(SEED))
 title = "Ten views of one photograph, the paper's ImageNet recipe"
 plots.show(plots.image_grid(views, columns=5, title=title))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # At 32 pixels on the course's data, with the settings that notebook 04 trains with:
 
-# %%
+# %% slideshow={"slide_type": "-"}
 widgets.augmentation_explorer(data.train_images[3], seed=SEED)
 
-# %%
+# %% slideshow={"slide_type": "-"}
 recipe = PretrainConfig().augmentation(32)
 v1, v2 = recipe.two_views(data.train_images[:8], generator=torch.Generator().manual_seed(SEED))
 plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
@@ -187,7 +187,7 @@ plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
 #
 # *Before you run the next cell: which of the two rows is the bug?*
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 same_picture = data.train_images[3].expand(8, 3, 32, 32)
 per_picture = recipe(same_picture, generator=torch.Generator().manual_seed(1))  # (8, 3, 32, 32)
 per_batch = recipe(same_picture[:1], generator=torch.Generator().manual_seed(1)).expand(8, 3, 32, 32)
@@ -198,20 +198,20 @@ plots.show(
 print(f"spread over the batch: {per_batch.std(0).mean():.3f} and {per_picture.std(0).mean():.3f}")
 assert per_batch.std(0).max() == 0 and per_picture.std(0).mean() > 0.05
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (one line, 3 min): flip where the coin says so
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_flip(x, coin):
     """x (B, 3, H, W), coin (B,) bool: mirror left and right where coin is True."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_horizontal_flip(my_flip)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `x.flip(-1)` mirrors every picture. `torch.where` picks per picture once `coin` has shape `(B, 1, 1, 1)`.
@@ -227,22 +227,22 @@ exercises.check_horizontal_flip(my_flip)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (two lines, 5 min): grayscale
 #
 # Weights of the eye: 0.299 red, 0.587 green, 0.114 blue. The result keeps three channels.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_grayscale(x):
     """x (B, 3, H, W) in [0, 1] to the same shape, all three channels the luma."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_grayscale(my_grayscale)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # A weighted sum over dimension 1, kept as a dimension, then repeated three times.
@@ -260,22 +260,22 @@ exercises.check_grayscale(my_grayscale)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 3 (one line, 5 min): two views
 #
 # `augment(x)` draws anew each time it is called and returns one view of each picture.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_two_views(augment, x):
     """Two independent views of each picture in x (B, 3, H, W): a pair of tensors."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_two_views(my_two_views)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Both views start from the original. How often must `augment` draw?
@@ -298,22 +298,22 @@ exercises.check_two_views(my_two_views)
 # knowing what a flower is? By the colours: two crops of one picture share nearly the same **histogram** (Chen et al.
 # 2020, figure 6).
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "fragment"}
 crop_only = SimCLRAugment(224, color=False, flip=False, crop_scale=(0.2, 0.5))
 a, b = crop_only(photo.expand(2, 3, 224, 224), generator=torch.Generator().manual_seed(4))
 other = crop_only(sample_photographs(224)[:1], generator=torch.Generator().manual_seed(4))[0]
 plots.show(plots.colour_histograms(a, b, names=("crop A", "crop B"), title="Two crops of one photograph"))
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 plots.show(
     plots.colour_histograms(a, other, names=("crop A", "other picture"), title="Crops of two photographs")
 )
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A feature that wins the game without any understanding is a **shortcut**. A network takes it, because it is the
 # easiest way down. Colour jitter closes it: after jitter the two crops have different histograms.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 jitter = SimCLRAugment(224, strength=1.0, crop=False, flip=False)
 ja, jb = jitter(torch.stack([a, b]), generator=torch.Generator().manual_seed(1))
 plots.show(
@@ -331,7 +331,7 @@ plots.show(
 # *Before you run the next cell: rank the three. And which of them will win the pretext task, that is, find the positive
 # among all candidates most often?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 BASE = replace(PretrainConfig(), epochs=5, seed=SEED, device="auto")
 SETTINGS = {
     "crop only": replace(BASE, color=False),
@@ -344,7 +344,7 @@ for name, run in runs.items():
     pretext = run.history[-1]["contrastive_accuracy"]
     print(f"{name:14s} pretext task {pretext:6.1%}   linear probe {probes[name]['linear']:6.1%}")
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 names = list(probes)
 bars = plots.bar_with_error(
     names,
@@ -358,11 +358,12 @@ assert probes["crop + colour"]["linear"] > probes["crop only"]["linear"] + 0.3
 pretext = {name: run.history[-1]["contrastive_accuracy"] for name, run in runs.items()}
 assert pretext["crop only"] > pretext["crop + colour"]
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # Read the two columns together. Crop-only training all but solves its pretext task, and learns colours: the worst
 # representation of the class. With colour jitter the task is hard, and what is learned is the silhouette. **An easy
 # pretext task is a warning, not a success.**
-#
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Colour alone does well here, better than the pair after so short a training, and that is a property of our data, not a
 # law: every silhouette is drawn whole, near the middle and at nearly one size, so there is little for crops to teach, and
 # they make the task slower to learn (notebook 04 trains the pair longer, and it overtakes). On photographs, where objects
@@ -373,7 +374,7 @@ assert pretext["crop only"] > pretext["crop + colour"]
 # blur (table 1), while a supervised network gets worse, from 77.0 to 75.4%. What is good for labels is not what is good
 # for contrast.
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 for name in names:
     results.record(name, notebook="01", seed=SEED, profile=PROFILE.name, **probes[name])
 results.table()
@@ -386,7 +387,7 @@ results.table()
 # - Two crops share a colour histogram. Without colour jitter the encoder learns that and little else.
 # - The pretext accuracy is no measure of the representation.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>Why does SimCLR need colour distortion on top of crops?</summary>
@@ -412,7 +413,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 3,
