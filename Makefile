@@ -8,13 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: course lab test notebooks sync clean
+.PHONY: course lab slides test notebooks sync clean
 
 course: $(VENV)/.course
 	$(BIN)/python tools/course.py
 
 lab: $(VENV)/.course
 	SIMCLR_EDU_HOME="$(CURDIR)/runs" $(BIN)/python -m jupyterlab --notebook-dir=notebooks
+
+slides: $(VENV)/.course
+	$(BIN)/python tools/slides.py
 
 test: $(VENV)/.dev
 	$(BIN)/python tools/check.py

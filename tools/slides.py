@@ -42,7 +42,9 @@ SQUARE, TALL = 0.8, 1.4
 LONG_TEXT = 5
 
 FORMATTER = HtmlFormatter(cssclass="code", style="default")
-IMAGE = re.compile(r'<img alt="(?P<alt>[^"]*)" width="(?P<w>\d+)" height="(?P<h>\d+)"[^>]* src="(?P<src>data:[^"]+)">')
+IMAGE = re.compile(
+    r'<img alt="(?P<alt>[^"]*)" width="(?P<w>\d+)" height="(?P<h>\d+)"[^>]* src="(?P<src>data:[^"]+)">'
+)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
@@ -122,7 +124,7 @@ def slides_of(notebook: NotebookNode) -> list[Slide]:
         step = " step" if kind == "fragment" else ""
         if cell.cell_type == "markdown":
             if found := HEADING.findall(FENCE.sub("", cell.source)):
-                title = markdown(found[-1]).strip().removeprefix("<p>").removesuffix("</p>")
+                title = re.sub(r"</?h1[^>]*>", "", markdown(f"# {found[-1]}")).strip()
                 if not slides[-1].parts:
                     slides[-1].running = ""
             slides[-1].parts.append(f'<div class="prose{step}">{markdown(cell.source)}</div>')
@@ -135,7 +137,8 @@ def slides_of(notebook: NotebookNode) -> list[Slide]:
             continue
         code = highlight(cell.source, PythonLexer(), FORMATTER).strip()
         slides[-1].parts.append(f'<div class="input{step}">{code}</div>')
-        if 'class="figure' in outputs and len(cell.source.splitlines()) > CODE_BESIDE_FIGURE:
+        drawn = 'class="figure' in outputs or "<iframe" in outputs
+        if drawn and len(cell.source.splitlines()) > CODE_BESIDE_FIGURE:
             slides.append(Slide("subslide", title, [f'<div class="output">{outputs}</div>']))
         elif outputs:
             slides[-1].parts.append(f'<div class="output step">{outputs}</div>')
