@@ -70,6 +70,7 @@ def open_deck(chrome, decks):
 
     def open_(path, size):
         context = chrome.new_context(viewport={"width": size[0], "height": size[1]})
+        context.set_default_timeout(120_000)  # a busy machine is not a failure
         page, trouble = context.new_page(), []
         opened.append((context, trouble))
 
