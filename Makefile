@@ -9,13 +9,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: course lab test bench notebooks sync clean
+.PHONY: course lab slides test bench notebooks sync clean
 
 course: $(VENV)/.course
 	$(BIN)/python tools/course.py
 
 lab: $(VENV)/.course
 	SIMCLR_EDU_HOME="$(CURDIR)/runs" $(BIN)/python -m jupyterlab --notebook-dir=notebooks
+
+slides: $(VENV)/.course
+	$(BIN)/python tools/slides.py
 
 test: $(VENV)/.dev
 	$(BIN)/python tools/check.py

@@ -35,6 +35,8 @@ METADATA = {
         "name": "python",
         "pygments_lexer": "ipython3",
     },
+    # jupyterlab-rise: the theme that asks no font of a network, and slides that start at the top.
+    "rise": {"center": False, "theme": "white", "transition": "none"},
 }
 # Cell metadata that means something to a reader; the rest (timestamps, fold state, trust) is dropped.
 CELL_METADATA = ("tags", "slideshow", "jupyter", "editable", "deletable")

@@ -11,7 +11,7 @@
 #
 # **Time**: 15 min to read, under 1 min to run. **Prerequisites**: Python, tensors, a first classifier in PyTorch.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 
 from simclr_edu import evaluate, plots, profiles, results, shapes
@@ -36,7 +36,8 @@ print(data)
 # | [04 Pretraining](04_pretraining.ipynb) | how do encoder, loss and loop fit together? | 2 to 3 min |
 # | [05 Embeddings](05_embeddings.ipynb) | what did the encoder learn, and what did it throw away? | 1 to 2 min |
 # | [06 Linear probe](06_linear_probe.ipynb) | how good is it, in one number that can be trusted? | 2 to 3 min |
-#
+
+# %% [markdown] slideshow={"slide_type": "notes"}
 # Times are for two CPU cores. Each notebook runs on its own: any section can be run right after the set-up cell at
 # its top. Where a trained encoder is needed, your own is taken if you have run notebook 04, else one that
 # comes with the package.
@@ -82,7 +83,7 @@ print(data)
 # A course should not need a download. `shapes` is drawn on the spot: 10,000 pictures to train on, 2,000 to test on,
 # ten classes. One row below is one class.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 first = torch.cat([(data.train_labels == k).nonzero()[:10, 0] for k in range(10)])  # (100,)
 plots.show(
     plots.image_grid(
@@ -93,22 +94,22 @@ plots.show(
     )
 )
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Everything else is a **nuisance factor**: it changes the pixels and says nothing about the class. Because the pictures
 # are drawn, each factor of each picture is known, which no set of photographs offers. Later we ask the encoder which
 # of them it kept.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 picture = 7
 print("class:", data.class_names[data.train_labels[picture]])
 for name, unit in shapes.FACTOR_UNITS.items():
     print(f"{name:18s} {data.train_factors[name][picture]:8.2f}   {unit}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The next cell draws one star ten times and changes one factor a row. Run it with another class or another factor.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def sweep(factor: str, low: float, high: float, label: int = 3, n: int = 10) -> torch.Tensor:
     factors = {name: value.expand(n) for name, value in shapes.sample_factors(1, seed=SEED).items()}
     factors[factor] = torch.linspace(low, high, n)
@@ -129,7 +130,7 @@ plots.show(plots.image_grid(pictures, columns=10, row_names=list(ROWS), title=ti
 #
 # *Before you run the next cell: by what factor do you expect the two averages to differ?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 flat = data.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
 distance = torch.cdist(flat, flat)  # (1000, 1000)
 same = data.test_labels[:1000, None] == data.test_labels[None, :1000]  # (1000, 1000)
@@ -141,7 +142,7 @@ print(f"mean pixel distance, different class: {between:.2f}")
 print(f"ratio: {between / within:.3f}")
 assert 0.95 < between / within < 1.1
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # Hardly any difference: in pixel space the class is buried under colour and place. The same holds for photographs. A
 # representation is good when pictures of one class lie close together in it.
 
@@ -164,7 +165,7 @@ assert 0.95 < between / within < 1.1
 #
 # *Before you run the next cells: rank the four by linear probe. Where would you put the random encoder?*
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 chance = 1 / data.num_classes
 pixels = evaluate.probe_scores(None, data, seed=SEED)
 torch.manual_seed(SEED)
@@ -174,12 +175,12 @@ print(f"chance         {chance:.1%}")
 for name, scores in (("raw pixels", pixels), ("random encoder", random_encoder)):
     print(f"{name:14s} linear {scores['linear']:.1%}   kNN {scores['knn']:.1%}")
 
-# %%
+# %% slideshow={"slide_type": "-"}
 torch.manual_seed(SEED)
 supervised = evaluate.fine_tune(make_encoder("tiny"), data, fraction=0.01, seed=SEED)
 print(f"supervised from scratch on {supervised.n_labels} labels: {supervised.accuracy:.1%}")
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 names = [
     "raw pixels, linear (all labels)",
     "random encoder, linear (all labels)",
@@ -190,7 +191,7 @@ title = f"No baseline gets past {max(accuracies):.0%}"
 plots.show(plots.bar_with_error(names, accuracies, chance=chance, label="test accuracy (%)", title=title))
 assert pixels["linear"] <= 0.35 and random_encoder["linear"] <= 0.35
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Raw pixels and random features stay far from useful for a linear probe, with all 10,000 labels given to it. The labels
 # were there; the representation was the bottleneck. In notebook 06 the same probe, with the same labels, sits on top of
 # a representation that was learned without any.
@@ -202,7 +203,7 @@ assert pixels["linear"] <= 0.35 and random_encoder["linear"] <= 0.35
 # Take the twins away, by keeping fewer labelled pictures, and see what is left. With 1% there are ten pictures of a
 # class, so $k$ goes from 20 to 5.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 train_flat = data.train_images.flatten(1).float() / 255  # (10000, 3072)
 nearest = torch.cdist(flat, train_flat).min(1).values  # (1000,)
 print(f"distance to the nearest training picture: {nearest.mean():.1f}; to any test picture: {between:.1f}")
@@ -211,7 +212,7 @@ for fraction in (1.0, 0.1, 0.01):
     print(f"raw pixels, kNN on {fraction:4.0%} of the labels: {few['knn']:.1%}")
 assert few["knn"] <= 0.4
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # Memory is not representation. That is why the course looks at more than one measure, and at few labels too.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -222,12 +223,12 @@ assert few["knn"] <= 0.4
 # same network trained with labels reaches 95.1% (appendix B.9). Nothing here depends on our toy set: notebook 04 and
 # the command line train on CIFAR-10 when there is a GPU.
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## The results table
 #
 # Each notebook of the course adds its rows.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 common = {"notebook": "00", "seed": SEED, "profile": PROFILE.name}
 results.record("chance", **common, linear=chance, knn=chance)
 results.record("raw pixels", **common, **pixels)
@@ -243,7 +244,7 @@ results.table()
 # - On average pixel distance says almost nothing about the class; only a near twin among the training pictures does.
 # - Chance, raw pixels, a random encoder and a supervised network with few labels are the bars to clear.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>How does self-supervised learning differ from unsupervised learning?</summary>
@@ -270,7 +271,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - T. Chen, S. Kornblith, M. Norouzi, G. Hinton, "A Simple Framework for Contrastive Learning of Visual Representations",

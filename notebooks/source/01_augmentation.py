@@ -12,7 +12,7 @@
 #
 # **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebook 00, tensor indexing.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 from dataclasses import replace
 
 import torch
@@ -37,7 +37,7 @@ data = load_images("shapes")
 # values in [0, 1]. The random numbers come as arguments: what an operation does, and how its numbers are drawn, are
 # two different questions.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 batch = photo.expand(6, 3, 224, 224).float() / 255  # (6, 3, 224, 224): one picture, six times
 generator = torch.Generator().manual_seed(SEED)
 print(tuple(batch.shape), batch.dtype, f"values {batch.min():.2f} to {batch.max():.2f}")
@@ -50,7 +50,7 @@ print(tuple(batch.shape), batch.dtype, f"values {batch.min():.2f} to {batch.max(
 # belongs to the whole" is a rich thing to learn.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def draw_box(height: int, width: int, low: float = 0.08) -> tuple[int, int, int, int]:
     area = height * width * (low + (1 - low) * torch.rand((), generator=generator))
     ratio = torch.exp(torch.empty(()).uniform_(-1, 1, generator=generator) * torch.log(torch.tensor(4 / 3)))
@@ -70,11 +70,11 @@ crops = torch.stack(
 )  # (6, 3, 224, 224)
 plots.show(plots.image_grid(crops, columns=6, title="Six crops of one photograph, resized to the same side"))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A loop over pictures is clear and slow. The package does the whole batch with two matrix products, one that mixes
 # rows and one that mixes columns. Same boxes, same result:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 ours = augment.crop_and_resize(batch, torch.tensor(boxes), 224)  # (6, 3, 224, 224)
 torch.testing.assert_close(ours, crops, atol=1e-4, rtol=0)
 print("crop by hand = crop of the package: True")
@@ -85,7 +85,7 @@ print("crop by hand = crop of the package: True")
 # Mirror left and right with probability one half, decided **for each picture**.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def flip(x: torch.Tensor, coin: torch.Tensor) -> torch.Tensor:
     return torch.where(coin[:, None, None, None], x.flip(-1), x)  # (B, 3, H, W)
 
@@ -105,7 +105,7 @@ print("flipped:", coin.tolist())
 # The first three are one formula: a blend of the picture with something duller (a factor above 1 moves away from it).
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def blend(x: torch.Tensor, dull: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     f = factor[:, None, None, None]  # (B, 1, 1, 1): one factor a picture
     return (f * x + (1 - f) * dull).clamp(0, 1)
@@ -125,7 +125,7 @@ plots.show(
     plots.augmentation_steps(steps, title="Colour jitter: each row moves one factor", x_label="low to high")
 )
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "skip"}
 from torchvision.transforms.v2 import functional as tvf
 
 for name, mine in steps[:3]:
@@ -143,7 +143,7 @@ for name, mine in steps[:3]:
 # **Gaussian blur** follows with probability 0.5: standard deviation from 0.1 to 2 pixels, kernel a tenth of the side.
 # At 32 pixels the paper leaves blur out (appendix B.9).
 
-# %%
+# %% slideshow={"slide_type": "-"}
 gray = luma(batch[:1]).expand(1, 3, 224, 224)
 torch.testing.assert_close(gray, augment.to_grayscale(batch[:1]), atol=1e-4, rtol=0)
 sigmas = torch.tensor([0.1, 1.0, 2.0])
@@ -160,23 +160,23 @@ plots.show(
 # `SimCLRAugment` chains the five. Move a slider to see what a strength does: the random choices stay the same until you
 # move `draw`.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 widgets.augmentation_explorer(photo, seed=SEED)
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 paper = SimCLRAugment(224, strength=1.0, blur=True)
 views = paper(photo.expand(10, 3, 224, 224), generator=torch.Generator().manual_seed(SEED))
 title = "Ten views of one photograph, the paper's ImageNet recipe"
 plots.show(plots.image_grid(views, columns=5, title=title))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # At 32 pixels on the course's data, with the settings that notebook 04 trains with. Its crops keep at least 40% of the
 # area, where the paper goes down to 8%: a small piece of a silhouette on a plain ground shows hardly anything of it.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 widgets.augmentation_explorer(data.train_images[3], seed=SEED)
 
-# %%
+# %% slideshow={"slide_type": "-"}
 recipe = PretrainConfig().augmentation(32)
 v1, v2 = recipe.two_views(data.train_images[:8], generator=torch.Generator().manual_seed(SEED))
 plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
@@ -191,7 +191,7 @@ plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
 #
 # *Before you run the next cell: in one of the two rows every picture got the same draw. Can you tell which by eye?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 pictures = data.train_images[:8]  # (8, 3, 32, 32)
 drawn = recipe.draw(8, 32, 32, generator=torch.Generator().manual_seed(5))
 per_picture = recipe.apply(pictures, drawn)  # (8, 3, 32, 32)
@@ -199,29 +199,29 @@ per_batch = recipe.apply(pictures, drawn[torch.zeros(8, dtype=torch.long)])  # t
 rows = [("row A", per_batch), ("row B", per_picture)]
 plots.show(plots.augmentation_steps(rows, title="Eight pictures, augmented: in which row is the bug?"))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # By eye it is guesswork, which is why this bug lives long. A test is easy: give the same picture eight times.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 same_picture = data.train_images[3].expand(8, 3, 32, 32)
 for name, rows in (("row A", drawn[torch.zeros(8, dtype=torch.long)]), ("row B", drawn)):
     print(f"{name}: spread over the batch {recipe.apply(same_picture, rows).std(0).mean():.3f}")
 assert recipe(same_picture, generator=generator).std(0).mean() > 0.05
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (one line, 3 min): flip where the coin says so
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_flip(x, coin):
     """x (B, 3, H, W), coin (B,) bool: mirror left and right where coin is True."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_horizontal_flip(my_flip)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `x.flip(-1)` mirrors every picture. `torch.where` picks per picture once `coin` has shape `(B, 1, 1, 1)`.
@@ -237,22 +237,22 @@ exercises.check_horizontal_flip(my_flip)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (two lines, 5 min): grayscale
 #
 # Weights of the eye: 0.299 red, 0.587 green, 0.114 blue. The result keeps three channels.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_grayscale(x):
     """x (B, 3, H, W) in [0, 1] to the same shape, all three channels the luma."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_grayscale(my_grayscale)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # A weighted sum over dimension 1, kept as a dimension, then repeated three times.
@@ -270,22 +270,22 @@ exercises.check_grayscale(my_grayscale)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 3 (one line, 5 min): two views
 #
 # `augment(x)` draws anew each time it is called and returns one view of each picture.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_two_views(augment, x):
     """Two independent views of each picture in x (B, 3, H, W): a pair of tensors."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_two_views(my_two_views)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Both views start from the original. How often must `augment` draw?
@@ -308,7 +308,7 @@ exercises.check_two_views(my_two_views)
 # knowing what a flower is? By the colours: two crops of one picture share nearly the same **histogram** (Chen et al.
 # 2020, figure 6).
 
-# %%
+# %% slideshow={"slide_type": "-"}
 TOP = 0.5  # one scale for the three figures
 crop_only = SimCLRAugment(224, color=False, flip=False, crop_scale=(0.2, 0.5))
 a, b = crop_only(photo.expand(2, 3, 224, 224), generator=torch.Generator().manual_seed(4))
@@ -316,15 +316,15 @@ other = crop_only(sample_photographs(224)[:1], generator=torch.Generator().manua
 title = "Two crops of one photograph: alike"
 plots.show(plots.colour_histograms(a, b, names=("crop A", "crop B"), title=title, top=TOP))
 
-# %%
+# %% slideshow={"slide_type": "-"}
 title = "Crops of two photographs: different"
 plots.show(plots.colour_histograms(a, other, names=("crop A", "other picture"), title=title, top=TOP))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A feature that wins the game without any understanding is a **shortcut**. A network takes it, because it is the
 # easiest way down. Colour jitter closes it: after jitter the two crops have different histograms.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 jitter = SimCLRAugment(224, strength=1.0, crop=False, flip=False, grayscale=0)
 ja, jb = jitter(torch.stack([a, b]), generator=torch.Generator().manual_seed(0))
 title = "The same two crops after colour jitter: no longer alike"
@@ -342,7 +342,7 @@ plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=tit
 #
 # *Before you run the next cell: rank the three by linear probe. And which will have the best pretext accuracy?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 BASE = replace(PretrainConfig(), epochs=5, seed=SEED, device="auto")
 SETTINGS = {
     "crop only": replace(BASE, color=False),
@@ -355,7 +355,7 @@ for name, run in runs.items():
     pretext = run.history[-1]["contrastive_accuracy"]
     print(f"{name:14s} pretext task {pretext:6.1%}   linear probe {probes[name]['linear']:6.1%}")
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 names = list(probes)
 bars = plots.bar_with_error(
     names,
@@ -369,13 +369,13 @@ assert probes["crop + colour"]["linear"] > probes["crop only"]["linear"] + 0.3
 pretext = {name: run.history[-1]["contrastive_accuracy"] for name, run in runs.items()}
 assert pretext["crop only"] > pretext["crop + colour"]
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # Read the two columns together. Crop only and colour only both solve the pretext task; one is the worst representation of
 # the three, below even the random encoder of notebook 00, the other is the best. **Pretext accuracy does not tell you
 # which.** What counts is by which cue the task was solved. Let us ask the encoders what they know of colour: can the hue of
 # the background be read off their features by a linear model?
 
-# %%
+# %% slideshow={"slide_type": "-"}
 hues = [factors["background_hue_a"] for factors in (data.train_factors, data.test_factors)]  # degrees
 known = {}
 for name, run in runs.items():
@@ -384,10 +384,11 @@ for name, run in runs.items():
     print(f"{name:14s} hue of the background: R² {known[name]:.2f}")
 assert known["crop only"] > max(known["colour only"], known["crop + colour"]) + 0.1
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The share of the variance that a linear read-out explains, **R²**, is 1 for a perfect read-out and 0 for guessing the mean.
 # Crop only keeps the hue and little else; jitter makes the encoder drop it.
-#
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Colour alone does well here, better than the pair after so short a training, and that is a property of our data, not a
 # law: every silhouette is drawn whole, near the middle and at nearly one size, so there is little for crops to teach, and
 # they make the task slower to learn. On photographs, where objects come at any size and place, the paper found that no
@@ -398,7 +399,7 @@ assert known["crop only"] > max(known["colour only"], known["crop + colour"]) + 
 # blur (table 1), while a supervised network gets worse, from 77.0 to 75.4%. What is good for labels is not what is good
 # for contrast.
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 for name in names:
     results.record(name, notebook="01", seed=SEED, profile=PROFILE.name, **probes[name])
 results.table()
@@ -411,7 +412,7 @@ results.table()
 # - Two crops share a colour histogram. Without colour jitter the encoder learns that and little else.
 # - The pretext accuracy is no measure of the representation.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>Why does SimCLR need colour distortion on top of crops?</summary>
@@ -437,7 +438,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 3,

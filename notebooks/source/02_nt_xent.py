@@ -16,7 +16,7 @@
 # **Prerequisites:** PyTorch tensors, softmax and cross-entropy; notebook 01 for the two views. Every section
 # can be run right after the set-up cell.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 
 import torch
@@ -52,14 +52,14 @@ hand1, hand2 = (torch.cat([a.cos(), a.sin()], dim=1) for a in (hand1, hand2))  #
 #
 # Labels are not used anywhere: two different discs in one batch are negatives of each other.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 plots.show(plots.view_pairs(data.test_images[:8], v1[:8], v2[:8]))
 
-# %% [markdown] slideshow={"slide_type": "fragment"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # **Before you run the next cell:** with $N = 4$ pictures, how many candidates does one anchor have? How many
 # of them are negatives?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for n in (2, 4, 256):
     views = range(2 * n)
     candidates = [j for j in views if j != 0]  # the anchor is view 0, and never its own candidate
@@ -78,7 +78,7 @@ for n in (2, 4, 256):
 #
 # The rows are stacked as the loss wants them: first views on top, second views below.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 names = ["1a", "2a", "1b", "2b"]  # picture 1 and 2, view a and b
 z = F.normalize(torch.cat([hand1, hand2]), dim=1)  # (4, 2)
 sim = z @ z.T  # (4, 4)
@@ -97,7 +97,7 @@ plots.show(plots.similarity_matrix(sim))
 # **Before you run the next cell:** 1a and 1b are 30° apart, the negatives 90° and 130° away. Will the positive's
 # probability at $\tau = 0.5$ be nearer to 50%, 80% or 99%?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 tau = 0.5
 scores = {name: math.exp(sim[0, j].item() / tau) for j, name in enumerate(names) if j != 0}
 for name, score in scores.items():
@@ -106,11 +106,11 @@ p = scores["1b"] / sum(scores.values())
 print(f"probability of the positive: {scores['1b']:.3f} / {sum(scores.values()):.3f} = {p:.3f}")
 print(f"loss of anchor 1a: -ln({p:.3f}) = {-math.log(p):.3f}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The same for the other three anchors; the loss of the batch is the mean over all four. Every view is an anchor
 # once, so each pair is scored from both sides.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 by_hand = []
 for i, positive in enumerate([2, 3, 0, 1]):  # 1a-1b, 2a-2b, 1b-1a, 2b-2a
     others = sum(math.exp(sim[i, j].item() / tau) for j in range(4) if j != i)
@@ -124,7 +124,7 @@ print(f"NT-Xent: {sum(by_hand) / 4:.4f}")
 # The same in code for any $N$: Algorithm 1 of the paper, word for word. Slow, but easy to trust.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def nt_xent_loops(z1, z2, tau):
     z = F.normalize(torch.cat([z1, z2]), dim=1)  # (2N, d)
     n, total = len(z1), 0.0
@@ -135,7 +135,7 @@ def nt_xent_loops(z1, z2, tau):
     return total / (2 * n)
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 print(f"the four arrows of section 2: {nt_xent_loops(hand1, hand2, 0.5):.4f}")
 a, b = torch.randn(2, 20, 8, generator=torch.Generator().manual_seed(SEED))  # (20, 8) each
 torch.testing.assert_close(nt_xent_loops(a, b, 0.2), losses.nt_xent_loop(a, b, 0.2))
@@ -154,16 +154,16 @@ print("notebook loops = package loops")
 # $N$ rows back. You write these labels.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def positive_index(n):
     """For each of the 2n rows of the full matrix the column of its positive: (2n,) int64."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_positive_index(positive_index)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # For n = 3 the answer is 3, 4, 5, 0, 1, 2. `torch.roll` turns a sequence round.
@@ -184,7 +184,7 @@ exercises.check_positive_index(positive_index)
 # itself at similarity 1. The positive can at best draw level, and the loss never falls below $\ln 2$.)
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def nt_xent_matrix(z1, z2, tau):
     n = len(z1)
     z = F.normalize(torch.cat([z1, z2]), dim=1)  # (2N, d)
@@ -195,10 +195,10 @@ def nt_xent_matrix(z1, z2, tau):
     return F.cross_entropy(logits, positive)
 
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "-"}
 # The package has the same: loops, matrix (`nt_xent_dense`) and a tiled one (`nt_xent`, section 10).
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 print(f"the four arrows of section 2: {nt_xent_matrix(hand1, hand2, 0.5):.4f}")
 a, b = torch.randn(2, 20, 8, generator=torch.Generator().manual_seed(SEED))  # (20, 8) each
 for f in (losses.nt_xent_loop, losses.nt_xent_dense, losses.nt_xent):
@@ -214,7 +214,7 @@ print("notebook matrix = package loops = package matrix = package tiled")
 # **Before you run the next cell:** random vectors at $\tau = 0.5$. Will the loss be at the line, above, or below? And
 # if all embeddings are the *same* vector?
 
-# %%
+# %% slideshow={"slide_type": "-"}
 for n in (8, 64, 512):
     a, b = torch.randn(2, n, 128, generator=torch.Generator().manual_seed(SEED))  # (N, d) each
     same = torch.ones(n, 128)  # every embedding the same vector
@@ -222,13 +222,13 @@ for n in (8, 64, 512):
     print(f"N = {n:3}: ln(2N - 1) = {guess:.3f}, random {random:.3f}, all the same {collapsed:.3f}")
     assert abs(random - guess) < 0.1 and abs(collapsed - guess) < 1e-4
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Random vectors land close to the line, a little above it at small $\tau$. **Collapse**, every picture on one
 # point, lands exactly on it. A loss at $\ln(2N-1)$ says that nothing is told apart; it does not say why.
 #
 # The line moves with the batch size, so losses of different batch sizes do not compare.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 display(widgets.loss_floor_explorer())
 plots.show(plots.loss_floor())
 
@@ -238,18 +238,18 @@ plots.show(plots.loss_floor())
 # Now real views. One encoder has random weights, the other was trained with this very loss for five short
 # epochs on 4,000 pictures (how is the subject of notebook 04). First the untrained one, on six pictures.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 untrained = SimCLR(make_encoder("tiny"), config.projection_dim)
 before1, before2 = embed(untrained, v1, level="z"), embed(untrained, v2, level="z")  # (256, 64) each
 sim_before = diagnostics.similarity_matrix(torch.cat([before1[:6], before2[:6]]))  # (12, 12)
 plots.show(plots.similarity_matrix(sim_before))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Everything resembles everything: a random network sends all pictures into one narrow cone.
 #
 # **Before you run the next cell:** in which cells of the matrix do you expect the changes after training?
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "fragment"}
 run = pretrain(config, data, progress=False)
 z1, z2 = embed(run.model, v1, level="z"), embed(run.model, v2, level="z")  # (256, 64) each
 sim_after = diagnostics.similarity_matrix(torch.cat([z1[:6], z2[:6]]))  # (12, 12)
@@ -262,7 +262,7 @@ plots.show(plots.similarity_matrix(sim_after))
 # The same for all 256 test pictures. **Contrastive accuracy** is the share of anchors whose positive beats all
 # negatives; chance is $1/(2N-1)$.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 guess = math.log(2 * 256 - 1)
 for name, a, b in (("untrained", before1, before2), ("trained", z1, z2)):
     accuracy, loss = diagnostics.contrastive_accuracy(a, b), losses.nt_xent(a, b, config.temperature)
@@ -272,12 +272,12 @@ scores = probe_scores(run.encoder, data, seed=SEED)  # notebook 06 explains thes
 profile = profiles.current_profile().name
 results.record("SimCLR, short run", notebook="02", seed=SEED, profile=profile, **scores)
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # And who wins where the positive does not? Four lost anchors; beside each its positive, then the three negatives
 # that came out on top. Such negatives are **hard**: they look like the anchor, and some are of its class. The
 # loss counts them as wrong nevertheless.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 z, views = torch.cat([z1, z2]), torch.cat([v1, v2])  # (512, 64), (512, 3, 32, 32)
 positive = torch.arange(512).roll(256)  # (512,)
 sim = diagnostics.similarity_matrix(z).fill_diagonal_(-1)  # (512, 512)
@@ -293,10 +293,10 @@ fig = plots.nearest_neighbours(
 fig.alt_text = "Four anchors; beside each its positive, then three negatives, the first more similar than it."
 plots.show(fig)
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Now choose an anchor and a temperature yourself, in a batch of eight pictures.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 display(widgets.similarity_explorer(z1[:8], z2[:8]))
 sim = diagnostics.similarity_matrix(torch.cat([z1[:8], z2[:8]]))  # (16, 16)
 plots.show(plots.anchor_softmax(sim, anchor=0, temperature=0.5))
@@ -311,7 +311,7 @@ plots.show(plots.anchor_softmax(sim, anchor=0, temperature=0.5))
 # **Before you run the next cell:** $N = 4$, diagonal deleted, labels as before. In how many rows is the label wrong, and
 # what happens in row 3?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 n = 4
 old = torch.arange(2 * n).roll(n)  # labels of the full matrix: 4 5 6 7 0 1 2 3
 columns = torch.arange(2 * n).repeat(2 * n, 1)[~torch.eye(2 * n, dtype=torch.bool)].view(2 * n, 2 * n - 1)
@@ -320,12 +320,12 @@ for row in range(2 * n):
     verdict = "right" if there == old[row] else "WRONG"
     print(f"row {row}: positive is view {old[row]}, label {old[row]} now points at {there}: {verdict}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Rows $0$ to $N-2$ train towards a negative, silently. Row $N-1$ points at column $2N-1$, which no longer exists. Who
 # "repairs" that error with a clamp keeps $N-1$ wrong rows for good. The right repair moves the labels too. (Code whose
 # labels are all zero is a third layout: each positive is moved to column 0. That is right as well.)
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 a, b = torch.randn(2, n, 8, generator=torch.Generator().manual_seed(SEED))  # (4, 8) each
 z = F.normalize(torch.cat([a, b]), dim=1)
 logits = (z @ z.T / 0.5)[~torch.eye(2 * n, dtype=torch.bool)].view(2 * n, 2 * n - 1)  # diagonal deleted
@@ -344,7 +344,7 @@ print("labels", shifted.tolist(), "give the right loss")
 #
 # **Before you run the next cell:** below which temperature does `exp(s / tau)`, as in the loops of section 3, break?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 print(f"exp overflows at tau < {1 / 88.72:.4f}")
 s = torch.tensor([1.0, 0.99, 0.5, -0.5])  # the positive first
 for tau in (0.012, 0.011):
@@ -352,22 +352,22 @@ for tau in (0.012, 0.011):
     naive, stable = -torch.log(powers[0] / powers.sum()), F.cross_entropy(s[None] / tau, torch.tensor([0]))
     print(f"tau {tau}: naive {naive:.4f}, F.cross_entropy {stable:.4f}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Infinity over infinity is NaN. `F.cross_entropy` is safe because it first subtracts the largest logit $m$ of each
 # row, which changes nothing: $\ln\sum_j e^{x_j} = m + \ln\sum_j e^{x_j - m}$. Now every exponent is at most 0. The
 # mask is $-\infty$ and not $-10^9$, because float16 ends at 65,504.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def stable_logsumexp(x):
     """Log of the sum of exp over each row, for logits of any size: (M, K) to (M,)."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_stable_logsumexp(stable_logsumexp)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `x.amax(dim=1, keepdim=True)` is the largest logit of each row, `(M, 1)`. Subtract it inside, add it back
@@ -399,7 +399,7 @@ exercises.check_stable_logsumexp(stable_logsumexp)
 # **Before you run the next cell:** one hard negative at 0.8, one easy one at -0.5. How many times stronger is the push
 # on the hard one at $\tau = 0.5$?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 s = torch.tensor([0.9, 0.8, 0.1, -0.5], requires_grad=True)  # the positive first
 F.cross_entropy(s[None] / 0.5, torch.tensor([0])).backward()
 p = (s.detach() / 0.5).softmax(0)
@@ -416,12 +416,12 @@ print(f"sum {abs(s.grad.sum()):.3f}; hard / easy = {s.grad[1] / s.grad[3]:.1f} =
 # `losses.nt_xent` computes the same number without ever holding the matrix: it goes through it in **tiles**, square
 # pieces, and adds up. The matrix is what fills the memory:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for n in (256, 2048, 8192):
     matrix, z = 4 * (2 * n) ** 2 / 2**20, 4 * 2 * n * 128 / 2**20  # MiB in float32, d = 128
     print(f"N = {n:4}: one (2N, 2N) matrix {matrix:7,.0f} MiB, the embeddings {z:.2f} MiB")
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 a, b = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)  # (40, 16)
 a.requires_grad_()
 versions = [f(a, b, 0.2) for f in (losses.nt_xent_loop, losses.nt_xent_dense, losses.nt_xent)]
@@ -431,20 +431,20 @@ for loss, gradient in zip(versions[1:], gradients[1:], strict=True):
     torch.testing.assert_close(gradient, gradients[0])
 print("loops = matrix = tiled: losses and gradients agree")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The last exercise is the one an interviewer may ask for. Write the whole loss without looking up.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def nt_xent(z1, z2, temperature):
     """NT-Xent of two views (N, d) each: a scalar."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_nt_xent(nt_xent)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Stack, normalise, multiply, divide, mask, cross-entropy: six lines. Section 4 has two of them.
@@ -476,7 +476,7 @@ exercises.check_nt_xent(nt_xent)
 #
 # The results so far. The short run of section 6 is in it; notebook 06 explains both columns.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -511,7 +511,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen, Kornblith, Norouzi, Hinton: "A Simple Framework for Contrastive Learning of Visual Representations", 2020,

@@ -15,7 +15,7 @@
 # **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
 # set-up cell.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 import statistics
 from dataclasses import replace
@@ -52,26 +52,26 @@ candidates = torch.cat([torch.tensor([0.7]), negatives])  # (63,), the positive 
 # **Before you run the next cell:** two candidates at 0.8 and 0.6. What is the ratio of their weights at $\tau = 1$, and
 # at $\tau = 0.1$?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for tau in (1.0, 0.5, 0.1, 0.05):
     weights = (torch.tensor([0.8, 0.6]) / tau).softmax(0)  # (2,)
     print(f"tau {tau:4}: weights {weights[0]:.3f} and {weights[1]:.3f}, ratio {math.exp(0.2 / tau):5.2f}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A difference of 0.2 hardly matters at $\tau = 1$ and decides nearly everything at $\tau = 0.05$. Write the weights
 # yourself, so that they survive a very small $\tau$ too.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def softmax_weights(similarities, temperature):
     """Weight of each candidate: (K,) to (K,), adding up to 1."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_softmax_weights(softmax_weights)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Divide, then softmax. `Tensor.softmax` subtracts the largest logit first, so it does not overflow.
@@ -90,7 +90,7 @@ exercises.check_softmax_weights(softmax_weights)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Now 63 candidates, as in a batch of 32 pictures. The positive is at 0.7. A few negatives come close to it.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 plots.show(plots.softmax_row(candidates.roll(30), 30, temperatures=(0.05, 0.2, 1.0)))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -102,16 +102,16 @@ plots.show(plots.softmax_row(candidates.roll(30), 30, temperatures=(0.05, 0.2, 1
 # $$\frac{\exp(s_j/\tau)}{\sum_{k\ \text{negative}} \exp(s_k/\tau)}$$
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def gradient_share(similarities, temperature):
     """Share of each negative in the negatives' gradient: (K,) to (K,), adding up to 1."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_gradient_share(gradient_share)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `similarities` holds the negatives only. The gradient of negative $j$ is $p_j/\tau$; what is left when you divide
@@ -128,10 +128,10 @@ exercises.check_gradient_share(gradient_share)
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Autograd must find the same, and so must the package:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for tau in (0.05, 0.5, 1.0):
     s = candidates.clone().requires_grad_()  # (63,), the positive first
     F.cross_entropy(s[None] / tau, torch.tensor([0])).backward()
@@ -144,17 +144,18 @@ print("gradient share by autograd = softmax over the negatives = package")
 # **Before you run the next cell:** at $\tau = 0.05$, how much of the gradient comes from the hardest 10% of the
 # negatives? And at $\tau = 1$?
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "fragment"}
 plots.show(plots.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A low temperature looks at the few **hard negatives**, those most similar to the anchor. A high temperature pushes
 # everything a little. Which is better? Hard negatives teach fine differences, but the hardest are often pictures of
 # the anchor's own class, **false negatives**, which should not be pushed away at all.
-#
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Move the slider and watch both panels:
 
-# %%
+# %% slideshow={"slide_type": "-"}
 display(widgets.temperature_explorer(candidates, 0))
 plots.show(plots.temperature_effect(candidates, 0, temperature=0.5))
 
@@ -163,7 +164,7 @@ plots.show(plots.temperature_effect(candidates, 0, temperature=0.5))
 #
 # **Before you run the next cell:** the same embeddings, four temperatures. Which gives the lowest loss?
 
-# %%
+# %% slideshow={"slide_type": "-"}
 torch.manual_seed(SEED)
 shared = torch.randn(256, 64)  # (N, d): what two views of a picture have in common
 a, b = (shared + torch.randn(256, 64) for _ in range(2))  # (256, 64) each
@@ -172,7 +173,7 @@ for tau in (0.05, 0.1, 0.5, 1.0):
     print(f"tau {tau:4}: loss {losses.nt_xent(a, b, tau):.2f}, contrastive accuracy {accuracy:.0%}")
 assert losses.nt_xent(a, b, 0.1) < losses.nt_xent(a, b, 1.0) - 2
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # The embeddings are the same and so is their **contrastive accuracy**, the share of anchors whose positive beats all
 # negatives. Only the ruler changed. To compare runs with different temperatures, use what does not depend on
 # $\tau$: contrastive accuracy, alignment and uniformity, and above all a probe with labels.
@@ -189,16 +190,16 @@ assert losses.nt_xent(a, b, 0.1) < losses.nt_xent(a, b, 1.0) - 2
 # Each is easy to satisfy alone: one point for all pictures is perfectly aligned. The loss wants both.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def uniformity(z, t=2):
     """Log of the mean over pairs of different rows of exp(-t ||zi - zj||^2); rows of z (M, d) have length 1."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_uniformity(uniformity)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `torch.pdist(z)` gives the distance of every pair of different rows, once. Square, scale, exp, mean, log.
@@ -214,7 +215,7 @@ exercises.check_uniformity(uniformity)
 #
 # </details>
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 a, b = F.normalize(
     torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(SEED)), dim=2
 )  # (50, 8) each
@@ -231,7 +232,7 @@ print("alignment and uniformity: notebook = package")
 # Everything else is equal: the course's default recipe on 4,000 pictures of `shapes`, made short: 24 pixels, few epochs,
 # and batches of 64, so that there are enough steps.
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 TAUS, SEEDS = (0.05, 0.1, 0.5, 1.0), (0, 1, 2)
 short = PretrainConfig(epochs=6, batch_size=64)
 augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
@@ -248,7 +249,7 @@ def measure(model):
     }
 
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # `linear` is the **linear probe**: a linear classifier on the frozen representation $h$, trained on the labels of
 # the 4,000 pictures and scored on 2,000 others (notebook 06). `knn` lets the 20 nearest neighbours vote.
 # Contrastive accuracy is measured on two fixed views of 256 test pictures, the same for every run.
@@ -256,7 +257,7 @@ def measure(model):
 # **Before you run the next cell:** which temperature will have the best contrastive accuracy? And the best linear probe?
 # The paper's answers are not the same temperature.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 measured = {tau: [] for tau in TAUS}
 for tau in TAUS:
     for seed in SEEDS:
@@ -265,12 +266,12 @@ for tau in TAUS:
     print(f"tau {tau:4}: linear", ", ".join(f"{m['linear']:.1%}" for m in measured[tau]))
 
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Three numbers a row: that spread comes from the seed alone. A difference between two temperatures means something
 # only if it is larger.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def mean_and_std(key):
     columns = [[m[key] for m in measured[tau]] for tau in TAUS]
     return [statistics.mean(c) for c in columns], [statistics.stdev(c) for c in columns]
@@ -284,14 +285,14 @@ for i, tau in enumerate(TAUS):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Beside ours the paper's: Chen et al. 2020, Table 5, ResNet-50 on ImageNet, linear evaluation top-1.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 paper_probe = {0.05: 0.597, 0.1: 0.644, 0.5: 0.607, 1.0: 0.580}
 paper_contrastive = {0.05: 0.905, 0.1: 0.878, 0.5: 0.682, 1.0: 0.591}
 plots.show(
     plots.temperature_results(TAUS, *table["linear"], *table["contrastive"], paper_probe, paper_contrastive)
 )
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 linear, std = table["linear"]
 first, second = sorted(range(len(TAUS)), key=lambda i: -linear[i])[:2]
 error = math.hypot(std[first], std[second]) / math.sqrt(len(SEEDS))  # standard error of the difference
@@ -300,10 +301,10 @@ print(f"best linear probe: tau {TAUS[first]:g}; tau {TAUS[second]:g} follows, {l
 contrastive = dict(zip(TAUS, table["contrastive"][0], strict=True))
 assert contrastive[0.1] > contrastive[1.0] + 0.01 and min(linear) > 0.4
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # And where on the sphere does each temperature put the pictures?
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 names = [f"tau {tau:g}" for tau in TAUS]
 plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0]))
 
@@ -319,7 +320,8 @@ plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["unifo
 # printed runs: the first number of every line comes from the same seed, so from the same initial weights and the same
 # order of pictures. Compared within a seed, 0.1 beats 1.0 every time, while neither 0.1 nor 0.5 wins throughout. Comparing in
 # pairs removes the luck that both share.
-#
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # **It differs in one thing from what you may read.** Wang and Liu (2021) find that a lower temperature spreads the
 # points more evenly. Ours are most even at 0.5, and at 0.05 the least even and the best aligned. One explanation: at
 # $\tau = 0.05$ a small lead over the negatives already satisfies the loss, so a short run need not spread. We
@@ -338,7 +340,7 @@ plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["unifo
 # - The best pretext score and the best representation are two things; choose $\tau$ by the second.
 # - One seed is an anecdote: report mean and spread.
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 for i, tau in enumerate(TAUS):
     scores = {key: table[key][0][i] for key in ("linear", "knn")}
     profile = profiles.current_profile().name
@@ -376,7 +378,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen, Kornblith, Norouzi, Hinton 2020, arXiv 2002.05709: Table 5 (temperature), Table 2 (gradients), appendix B.9

@@ -12,7 +12,7 @@
 #
 # **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebooks 01 and 02.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 import tempfile
 import time
@@ -43,7 +43,7 @@ data = load_images(PROFILE.config.data)
 # 10 better than none; and $h$ beats $z$ by more than 10).
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 class SmallSimCLR(nn.Module):
     def __init__(self, encoder: nn.Module, width: int, out_dim: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SmallSimCLR(nn.Module):
         return h, self.head(h)  # (2N, 128), (2N, 64)
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 torch.manual_seed(SEED)
 package = SimCLR(make_encoder("tiny"), projection_dim=64)
 mine = SmallSimCLR(package.encoder, 128, 64)
@@ -73,7 +73,7 @@ print("h", tuple(h.shape), " z", tuple(z.shape), " notebook = package: True")
 # block, to 8x8. For small pictures use a 3x3 stem with stride 1 and no pooling (appendix B.9). It is the commonest
 # reason for "I cannot reach the paper's CIFAR-10 number".
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for stem in ("imagenet", "cifar"):
     backbone = make_encoder("resnet18", stem).backbone
     size = backbone.maxpool(backbone.conv1(torch.zeros(1, 3, 32, 32))).shape[-1]
@@ -87,7 +87,7 @@ print("tiny:", sum(p.numel() for p in make_encoder("tiny").parameters()), "param
 # and different gradients), the loss, one step of the optimizer.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def my_step(model, augmentation, loss_function, optimizer, images, generator):
     v1, v2 = augmentation.two_views(images, generator=generator)  # (N, 3, H, W) each
     _, z = model(torch.cat([v1, v2]))  # (2N, d): one pass
@@ -98,7 +98,7 @@ def my_step(model, augmentation, loss_function, optimizer, images, generator):
     return loss.detach()
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 def one_step(step) -> torch.Tensor:
     torch.manual_seed(SEED)
     model = SimCLR(make_encoder("tiny"), 64)
@@ -118,7 +118,7 @@ print("weights after one step, notebook = package: True")
 # **warm-up**. Then it follows half a cosine down to 0, without restarts (section 2.2).
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def my_learning_rate(progress: float, base: float, warmup: float = 0.1) -> float:
     if progress < warmup:
         return base * progress / warmup
@@ -134,7 +134,7 @@ plots.show(plots.learning_rate(rates))
 #
 # *Before you run the next cell: a batch of N = 256, an encoder that knows nothing. Which loss do you expect, roughly?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 config = PROFILE.config
 n = config.batch_size
 print(f"N = {n}: one positive among 2N - 1 = {2 * n - 1} candidates, ln(2N - 1) = {math.log(2 * n - 1):.3f}")
@@ -143,7 +143,7 @@ print(
     f"NT-Xent of random embeddings: {nt_xent_dense(*random_z.chunk(2), temperature=config.temperature):.3f}"
 )
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # An encoder that cannot tell candidates apart scores about $\ln(2N-1)$. Draw that line into every loss curve: a loss
 # that sits on it has learned nothing, a loss well under it has, even when it hardly moves any more. "Is my loss
 # stuck?" cannot be answered without it, nor without two more curves: the **contrastive accuracy** (how often the positive
@@ -155,7 +155,7 @@ print(
 # This is the real one. It uses the settings of the profile and keeps checkpoints in your course folder, where notebooks
 # 05 and 06 will find it. On a GPU the same cell trains a ResNet-18 on CIFAR-10.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 for name in (
     "data",
     "encoder",
@@ -169,11 +169,11 @@ for name in (
     print(f"{name:14s} {getattr(config, name)}")
 print(f"{'epochs':14s} {config.total_epochs}")
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # A callback measures kNN now and then, on a small subset; its time is not counted. The labels it uses never reach
 # the training.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 subset = data.subset(1000, 500, seed=SEED)
 
 
@@ -185,11 +185,11 @@ def knn_callback(run) -> None:
         record["knn"] = evaluate.knn_accuracy(train, subset.train_labels, test, subset.test_labels)
 
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 live = widgets.LiveTraining(every=2.0)
 live
 
-# %%
+# %% slideshow={"slide_type": "-"}
 directory = home_folder() / "runs" / "simclr"
 run = pretrain(config, data, callbacks=[knn_callback, live], directory=directory, resume=True, progress=False)
 last = run.history[-1]
@@ -197,19 +197,20 @@ print(f"{run.epoch:.0f} epochs, {run.seconds:.0f} s, {run.pairs_per_s:,.0f} pair
 print(f"loss {last['loss']:.3f} against ln(2N - 1) = {math.log(2 * n - 1):.3f}")
 print(f"contrastive accuracy {last['contrastive_accuracy']:.1%}, chance {1 / (2 * n - 1):.1%}")
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 plots.show(plots.loss_curve(run.history, n))
 assert run.finished and last["loss"] < math.log(2 * n - 1) - 1
 assert last["contrastive_accuracy"] > 10 / (2 * n - 1)
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "fragment"}
 # Read it in this order. The loss leaves the $\ln(2N-1)$ line at once, then falls slowly: most of the picture is learned
 # while the curve looks flat. Contrastive accuracy stays low, because the task is made hard on purpose. kNN keeps climbing.
 # If kNN rises, training works, whatever the loss looks like.
-#
+
+# %% [markdown] slideshow={"slide_type": "notes"}
 # Run the cell again: it finds a finished run and trains no further. To train anew, delete the folder `runs/simclr`.
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 knn = evaluate.probe_scores(run.encoder, data, seed=SEED)["knn"]
 results.record("SimCLR", notebook="04", seed=SEED, profile=PROFILE.name, knn=knn)
 print(f"kNN on all labels: {knn:.1%}")
@@ -221,7 +222,7 @@ print(f"kNN on all labels: {knn:.1%}")
 # order of the pictures and the state of the random generator belong to it too. The test is strict: interrupted and
 # resumed, the weights are the same **to the last bit** as without interruption.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 short = PretrainConfig(epochs=2, batch_size=64, seed=SEED, log_every=2, checkpoint_every=5, device="cpu")
 pictures = data.train_images[:512]
 
@@ -231,7 +232,7 @@ def stop_at_step_8(run) -> None:
         raise StopPretraining
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 with tempfile.TemporaryDirectory() as folder:
     whole = pretrain(short, pictures, progress=False)
     half = pretrain(short, pictures, callbacks=[stop_at_step_8], directory=folder, progress=False)
@@ -241,10 +242,10 @@ pairs = zip(whole.model.parameters(), loaded.model.parameters(), strict=True)
 print("stopped at step", half.step, "- resumed to step", resumed.step)
 print("same weights to the last bit:", all(torch.equal(a, b) for a, b in pairs))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Resuming under another temperature or augmentation would be another experiment under the old name. It is refused:
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 with tempfile.TemporaryDirectory() as folder:
     pretrain(short, pictures, callbacks=[stop_at_step_8], directory=folder, progress=False)
     try:
@@ -261,7 +262,7 @@ with tempfile.TemporaryDirectory() as folder:
 # *Before you run the next cell: how many times faster is a batch than one picture at a time, on this CPU?*
 
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 def per_second(function, items: int, repeats: int = 3) -> float:
     function()  # warm up
     start = time.perf_counter()
@@ -285,7 +286,7 @@ assert speeds["whole batch"] > 3 * speeds["one by one (PIL)"]
 # alike. The result is the same; the speed may not be. Measure rather than believe:
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def steps_per_second(layout: torch.memory_format) -> float:
     model = SimCLR(make_encoder("tiny"), 64).to(memory_format=layout)
     optimizer, loss = torch.optim.AdamW(model.parameters()), NTXentLoss(0.2)
@@ -300,7 +301,7 @@ plots.show(
     plots.throughput_bars(list(whole_step), list(whole_step.values()), unit="pairs/s", title="A whole step")
 )
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Two more are a matter of hardware, and only data in the configuration (`amp`, `compile`):
 #
 # - **Mixed precision** (`amp="bf16"`): convolutions and matrix products in bfloat16, the loss in float32. It pays where the
@@ -311,7 +312,7 @@ plots.show(
 #
 # Neither is measured here: this notebook's saved outputs come from a CPU. What the machine you sit at has:
 
-# %%
+# %% slideshow={"slide_type": "-"}
 from simclr_edu.pretrain import bf16_is_fast, pick_device
 
 device = pick_device("auto")
@@ -319,20 +320,20 @@ print(
     f"device {device.type}: bfloat16 in hardware {bf16_is_fast(device)}; profile amp={config.amp}, compile={config.compile}"
 )
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (5 lines, 8 min): the learning rate by step
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_schedule(step, total_steps, warmup_steps, base_lr):
     """Linear warm-up over warmup_steps, then a cosine to 0 at total_steps; a float."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_learning_rate(my_schedule)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Two cases. In the second, measure progress from the end of the warm-up: 0 there, 1 at `total_steps`.
@@ -351,20 +352,20 @@ exercises.check_learning_rate(my_schedule)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (5 lines, 5 min): the projection head
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def make_head(in_dim, hidden_dim, out_dim):
     """Two linear layers and a ReLU between them: h (B, in_dim) to z (B, out_dim)."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_projection_head(make_head)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `nn.Sequential` of three modules. What would a ReLU after the last layer do to cosine similarities?
@@ -380,22 +381,22 @@ exercises.check_projection_head(make_head)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 3 (6 lines, 10 min): the training step
 #
 # `views` is the pair `(v1, v2)`, `model(x)` returns `(h, z)`. Return the loss as a Python number.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_train_step(model, views, optimizer, loss_fn):
     """One step of SimCLR; the loss as a float."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_train_step(my_train_step)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Concatenate first, split after. What would BatchNorm see otherwise?
@@ -419,7 +420,7 @@ exercises.check_train_step(my_train_step)
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## The results table so far
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -430,7 +431,7 @@ results.table()
 # - Watch three things: the loss against $\ln(2N-1)$, the contrastive accuracy, kNN.
 # - A checkpoint is model, optimizer, schedule, random state and place in the data.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>Why is the projection head thrown away?</summary>
@@ -455,7 +456,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: algorithm 1,

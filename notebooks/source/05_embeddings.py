@@ -12,7 +12,7 @@
 #
 # **Time**: 20 min to read, under 2 min to run on 2 cores. **Prerequisites**: notebooks 00 and 02.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 
 import torch
@@ -42,19 +42,19 @@ z = evaluate.embed(run.model, data.test_images, level="z")  # (M, d)
 # angle, -1 for opposite. NT-Xent knows nothing else of two embeddings. For $M$ pictures it is one matrix product of
 # normalised rows.
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 u = F.normalize(after, dim=1)  # (M, D), every row of length 1
 mine = u @ u.T  # (M, M)
 torch.testing.assert_close(mine, diagnostics.similarity_matrix(after), atol=1e-5, rtol=0)
 print("notebook = package: True; diagonal all 1:", bool((mine.diagonal() - 1).abs().max() < 1e-5))
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Sort pictures by class, and a good representation shows blocks along the diagonal. The mean over all pictures is
 # subtracted first: it is common to all and would hide the differences.
 #
 # *Before you run the next cell: what will the matrix of the random encoder look like?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 chosen = torch.cat([(data.test_labels == k).nonzero()[:20, 0] for k in range(10)])  # (200,), sorted by class
 
 
@@ -69,7 +69,7 @@ plots.show(
 )
 
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 def gap(h: torch.Tensor) -> float:
     sim, same = centred_similarity(h), data.test_labels[chosen, None] == data.test_labels[None, chosen]
     return (sim[same & ~torch.eye(200, dtype=torch.bool)].mean() - sim[~same].mean()).item()
@@ -84,7 +84,7 @@ assert gap(after) > gap(before) + 0.2
 # The plainest test of all: take a picture and look at what lies closest. A cross marks a neighbour of another class.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def neighbours_figure(h: torch.Tensor, title: str):
     queries = chosen[::20]  # (10,): the first of each class
     gallery = torch.ones(len(h), dtype=torch.bool)
@@ -100,7 +100,7 @@ def neighbours_figure(h: torch.Tensor, title: str):
 
 plots.show(neighbours_figure(before, "Random encoder: neighbours share colours"))
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 plots.show(neighbours_figure(after, "SimCLR: neighbours share the silhouette"))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -108,7 +108,7 @@ plots.show(neighbours_figure(after, "SimCLR: neighbours share the silhouette"))
 #
 # The loss wants the two views of a picture close and all else far. On test pictures, which it never saw:
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "fragment"}
 views = run.config.augmentation(data.image_size).two_views(
     data.test_images[:1000], generator=torch.Generator().manual_seed(SEED)
 )
@@ -119,11 +119,11 @@ plots.show(plots.histogram_pair(positive, negative))
 print(f"mean similarity: positives {positive.mean():.2f}, negatives {negative.mean():.2f}")
 assert positive.mean() > negative.mean() + 0.3
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The negatives have a long tail to the right. Many of those pairs show the same class: they are **false negatives**. The
 # loss, which has no labels, pushes them apart all the same. It works because they are few among many.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 same_class = data.test_labels[:1000, None] == data.test_labels[None, :1000]  # (1000, 1000)
 cross = diagnostics.similarity_matrix(z1, z2)  # (1000, 1000): view 1 against view 2
 off = ~torch.eye(1000, dtype=torch.bool)
@@ -138,7 +138,7 @@ print(f"among the 1% most similar negatives:         {same_class[off & hard].flo
 #
 # *Before you run the next cell: if you ran it again with another seed, what would stay and what would change?*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 M = 800
 maps = {}
 for perplexity in (5, 30, 100):
@@ -147,14 +147,14 @@ for perplexity in (5, 30, 100):
         maps[perplexity, seed] = tsne.fit_transform(F.normalize(after[:M], dim=1).numpy())  # (M, 2)
 widgets.tsne_explorer(maps, data.test_labels[:M], data.class_names)
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 plots.show(
     plots.embedding_scatter(
         maps[30, 0], data.test_labels[:M], data.class_names, title="t-SNE of h: islands of one class each"
     )
 )
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 random_map = TSNE(perplexity=30, random_state=0, init="random", max_iter=500).fit_transform(
     before[:M].numpy()
 )
@@ -185,7 +185,7 @@ plots.show(
 # *Before you run the next cell: the augmentation changes place, size, hue and left-right. Which of the factors should be
 # gone from $z$?*
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 train_h = evaluate.embed(run.encoder, data.train_images[:5000])
 train_z = evaluate.embed(run.model, data.train_images[:5000], level="z")
 KIND = {"hue": "circular", "background_hue_a": "circular", "x": "regression", "y": "regression"}
@@ -204,7 +204,7 @@ def kept(train_x: torch.Tensor, test_x: torch.Tensor) -> dict[str, float]:
 
 h_scores, z_scores = kept(train_h, after), kept(train_z, z)
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 for name in h_scores:
     print(f"{name:18s} h {h_scores[name]:5.2f}   z {z_scores[name]:5.2f}")
 clip = [[max(0.0, v) for v in s.values()] for s in (h_scores, z_scores)]
@@ -235,7 +235,7 @@ assert sum(h_scores[n] for n in nuisances) > sum(z_scores[n] for n in nuisances)
 #
 # Here is one made on purpose: the same data, the loss $-\cos(z_1, z_2)$, no negatives.
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 torch.manual_seed(SEED)
 from simclr_edu.models import SimCLR
 
@@ -251,7 +251,7 @@ for step in range(40):
     optimizer.step()
 print(f"loss {loss.item():.3f}; the best that is possible is -1")
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 collapsing.eval()
 with torch.inference_mode():
     flat = collapsing(data.test_images[:1000].float() / 255)[1]  # (1000, 64)
@@ -264,33 +264,33 @@ for name, x in (("no negatives", flat), ("SimCLR", z[:1000])):
 assert diagnostics.collapse_report(z[:1000])["mean_cosine"] < 0.3
 assert diagnostics.collapse_report(flat)["mean_cosine"] > 0.8
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # The loss is nearly perfect and everything points one way. In SimCLR the **negatives** prevent it: a single point would
 # make all $2N-1$ candidates equal, and the loss would be $\ln(2N-1)$, the worst one can do without trying. Other methods use other
 # means: a stop-gradient and a predictor (BYOL, SimSiam), or a penalty on correlated or constant dimensions (Barlow
 # Twins, VICReg).
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 from simclr_edu.losses import nt_xent
 
 same_point = torch.ones(128, 64)
 print(f"NT-Xent of a collapsed batch: {nt_xent(same_point, same_point):.4f}")
 print(f"ln(2N - 1):                   {math.log(2 * 128 - 1):.4f}")
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (one line, 3 min): sort by class
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_order(labels):
     """Indices that put class 0 first, then class 1, and so on; within a class the order stays."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_order_by_class(my_order)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `torch.argsort` has an option that keeps equal elements in order.
@@ -306,20 +306,20 @@ exercises.check_order_by_class(my_order)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (two lines, 6 min): nearest neighbours
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_neighbours(queries, gallery, k):
     """Indices (Q, k) of the k rows of gallery (G, d) nearest to each query (Q, d) by cosine, nearest first."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_nearest_neighbours(my_neighbours)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Normalise the rows of both, multiply, then `topk`.
@@ -336,22 +336,22 @@ exercises.check_nearest_neighbours(my_neighbours)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 3 (4 lines, 6 min): effective rank
 #
 # $\exp\left(-\sum_i p_i \ln p_i\right)$ with $p_i = \sigma_i / \sum_j \sigma_j$ and $\sigma$ the singular values.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_effective_rank(x):
     """Effective rank of x (N, D), a number from 1 to min(N, D)."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_effective_rank(my_effective_rank)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `torch.linalg.svdvals`. A singular value of 0 adds nothing; what does `0 * log(0)` give?
@@ -373,7 +373,7 @@ exercises.check_effective_rank(my_effective_rank)
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## The results table so far
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -385,7 +385,7 @@ results.table()
 # - $h$ keeps more of the nuisance factors than $z$. That is why $h$ is kept.
 # - Without something that pushes apart, everything collapses to one point, and the loss looks perfect.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>What can one read from a t-SNE plot, and what not?</summary>
@@ -410,7 +410,7 @@ results.table()
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 4.2, table 3.

@@ -12,7 +12,7 @@
 #
 # **Time**: 20 min to read, 2 to 3 min to run on 2 cores. **Prerequisites**: notebooks 00 and 04.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 import torch.nn.functional as F
 
@@ -46,7 +46,7 @@ untrained = make_encoder(run.config.encoder, run.config.stem)
 # *Before you run the next cell: the loop below never calls an optimizer. In which mode does the hash change?*
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
 def forward_only(module: torch.nn.Module, images: torch.Tensor) -> None:
     with torch.no_grad():
         for batch in images.split(256):
@@ -64,21 +64,21 @@ def changed(training: bool) -> bool:
 print("requires_grad_(False), train mode: changed", changed(training=True))
 print("requires_grad_(False), eval mode:  changed", changed(training=False))
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Extract
 #
 # Since the encoder is frozen, each picture needs one pass, once. What remains is a matrix of features. In view first, then
 # the package's `embed`, which restores every module's mode afterwards.
 
 
-# %%
+# %% slideshow={"slide_type": "-"}
 def my_features(module: torch.nn.Module, images: torch.Tensor, batch_size: int = 512) -> torch.Tensor:
     module.eval()
     with torch.inference_mode():
         return torch.cat([module(batch.float() / 255) for batch in images.split(batch_size)])  # (N, D)
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 before = state_hash(encoder)
 train_h = evaluate.embed(encoder, data.train_images)  # (N, D)
 test_h = evaluate.embed(encoder, data.test_images)
@@ -94,7 +94,7 @@ print("encoder unchanged by extraction:", state_hash(encoder) == before)
 #
 # Features are standardised first, with the mean and deviation **of the training set**.
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 mean, std = train_h.mean(0), train_h.std(0).clamp(min=1e-6)
 X, X_test = (train_h - mean) / std, (test_h - mean) / std  # (N, D)
 W = torch.zeros(X.shape[1], data.num_classes, requires_grad=True)
@@ -118,7 +118,7 @@ print(f"linear probe by hand: {by_hand:.1%}")
 # the test set has chosen, and the number is no longer a test. The package chooses on a **validation split** of the
 # training set, fits again on all of it, and looks at the test set once.
 
-# %%
+# %% slideshow={"slide_type": "-"}
 probe = evaluate.linear_probe(encoder, data, seed=SEED)
 print(f"package: test {probe.accuracy:.1%}, validation {probe.val_accuracy:.1%}, chosen l2 {probe.l2:g}")
 assert abs(probe.accuracy - by_hand) < 0.02
@@ -129,7 +129,7 @@ assert probe.state_hash == state_hash(encoder)
 #
 # *Before you run the next cell: write down what raw pixels and the random encoder reached in notebook 00.*
 
-# %%
+# %% slideshow={"slide_type": "-"}
 scores = {
     "raw pixels": evaluate.probe_scores(None, data, seed=SEED),
     "random encoder": evaluate.probe_scores(untrained, data, seed=SEED),
@@ -140,12 +140,12 @@ for name, score in scores.items():
     print(f"{name:15s} linear {score['linear']:6.1%}   kNN {score['knn']:6.1%}")
     results.record(name, notebook="06", seed=SEED, profile=PROFILE.name, **score)
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # `SimCLR z` is the same network probed **after** the projection head, on $z$. It saw the loss directly, and keeps less of
 # what the loss asked it to forget. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2);
 # ours is a far easier task, so the gap may be smaller. The code below checks only the direction.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 assert scores["SimCLR"]["linear"] >= 0.85
 assert scores["raw pixels"]["linear"] <= 0.35 and scores["random encoder"]["linear"] <= 0.35
 assert scores["SimCLR"]["linear"] >= scores["SimCLR z"]["linear"]
@@ -160,7 +160,7 @@ plots.show(
 #
 # A **confusion matrix**: the row is the true class, the column the prediction.
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 confusion = evaluate.confusion_matrix(data.test_labels, probe.predictions, data.num_classes)
 plots.show(plots.confusion(confusion, data.class_names))
 
@@ -173,14 +173,14 @@ plots.show(plots.confusion(confusion, data.class_names))
 # *Before you run the next cell: with 100 labels, which is better, training from scratch or a line on top of SimCLR? With
 # all 10,000?*
 
-# %%
+# %% slideshow={"slide_type": "subslide"}
 FRACTIONS = (0.01, 0.1, 1.0)
 budget = {}
 for name, start in (("SimCLR", encoder), ("random encoder", untrained), ("raw pixels", None)):
     few = [evaluate.linear_probe(start, data, f, seed=SEED).accuracy for f in FRACTIONS[:2]]
     budget[f"{name} + linear"] = [*few, scores[name]["linear"]]  # all labels: measured above
 
-# %%
+# %% slideshow={"slide_type": "-"}
 EPOCHS = {0.01: 40, 0.1: 10, 1.0: 2}  # passes over the labels: fewer where there are more
 for name, start in (("SimCLR, fine-tuned", encoder), ("supervised from scratch", untrained)):
     tuned = [evaluate.fine_tune(start, data, f, epochs=EPOCHS[f], seed=SEED) for f in FRACTIONS]
@@ -189,11 +189,11 @@ for name, accuracies in budget.items():
     print(f"{name:24s}", "   ".join(f"{f:.0%}: {a:.1%}" for f, a in zip(FRACTIONS, accuracies, strict=True)))
 print("encoder still frozen:", state_hash(encoder) == before)
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 plots.show(plots.label_budget(FRACTIONS, budget, chance=0.1))
 assert budget["SimCLR + linear"][0] > max(budget[k][0] for k in budget if k != "SimCLR + linear")
 
-# %%
+# %% slideshow={"slide_type": "-"}
 widgets.label_budget_explorer(FRACTIONS, budget, chance=0.1)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -204,20 +204,20 @@ widgets.label_budget_explorer(FRACTIONS, budget, chance=0.1)
 # The paper, on ImageNet with a ResNet-50 (section 6): 1% of the labels give 48.3% top-1 and 10% give 65.6% after
 # fine-tuning; the linear probe on all labels gives 69.3%. With four times the width: 63.0, 74.4 and 76.5%.
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (two lines, 3 min): freeze
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_freeze(encoder):
     """Freeze the encoder in place: no gradients, and nothing that moves by itself."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_freeze(my_freeze)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # Parameters have `requires_grad`; BatchNorm's statistics do not care about it.
@@ -234,20 +234,20 @@ exercises.check_freeze(my_freeze)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (5 lines, 8 min): extract features
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_extract(encoder, images, batch_size):
     """Features (N, D) of uint8 images (N, 3, H, W), in order; the encoder takes floats in [0, 1]."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_extract_features(my_extract)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # `images.split(batch_size)` keeps the last, smaller batch. Which mode, and what about gradients? The encoder may come in
@@ -266,22 +266,22 @@ exercises.check_extract_features(my_extract)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 3 (6 lines, 8 min): a stratified label budget
 #
 # One per cent of the labels must mean one per cent of **each class**, and at least one picture of each.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise"] slideshow={"slide_type": "-"}
 def my_subset(labels, fraction, generator):
     """Indices of a random `fraction` of the labels, the same share of each class."""
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_label_subset(my_subset)
 
-# %% [markdown] slideshow={"slide_type": "skip"}
+# %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
 # For each class: its indices, shuffled with `torch.randperm(n, generator=generator)`, the first `max(1, round(...))`.
@@ -314,7 +314,7 @@ exercises.check_label_subset(my_subset)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The finished table
 
-# %%
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 few = budget["SimCLR + linear"][0]
 results.record("SimCLR, 1% of labels", notebook="06", seed=SEED, profile=PROFILE.name, linear=few)
 results.record("chance", notebook="06", seed=SEED, profile=PROFILE.name, linear=0.1, knn=0.1)
@@ -329,7 +329,7 @@ results.table(columns=("linear", "knn"))
 #   hide.
 # - The fewer the labels, the more it pays.
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions
 #
 # <details><summary>Linear probe, kNN, fine-tuning: when do you use which?</summary>
@@ -354,7 +354,7 @@ results.table(columns=("linear", "knn"))
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: sections 4.2
