@@ -228,7 +228,7 @@ Callback = Callable[[Run], None]
 def learning_rate(progress: float, base: float, warmup: float = 0.1) -> float:
     """Learning rate after a share ``progress`` (0 to 1) of the run: linear warm-up, then a cosine to 0.
 
-    Chen et al. 2020, section 2.2 (warm-up, then cosine decay without restarts).
+    Chen et al. 2020, section 2.3, "Default setting" (warm-up, then cosine decay without restarts).
 
     Raises:
         TypeError, ValueError: ``progress`` or ``warmup`` is not from 0 to 1, or ``base`` is not above 0.
