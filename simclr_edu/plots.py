@@ -1907,7 +1907,7 @@ def embedding_maps(
     fig = _figure(_WIDTH, 2.0 + (_WIDTH - 0.4) / max(2, len(drawn)), title, alt)
     axes = np.atleast_1d(fig.subplots(1, len(drawn)))
     for ax, (name, p) in zip(axes, drawn.items(), strict=True):
-        _scatter(ax, p, y, names, float(np.clip(5000 / count, 6, 40)))
+        _scatter(ax, p, y, names, float(np.clip(9000 / count, 10, 50)))
         ax.set(title=name, xlabel=f"{method} dimension 1 (no unit)")
     axes[0].set_ylabel(f"{method} dimension 2 (no unit)")
     handles, shown = axes[0].get_legend_handles_labels()
