@@ -1,6 +1,6 @@
 """What a frozen representation is worth: kNN, linear probe, fine-tuning, and probes of known factors.
 
-The protocol is that of Chen et al. 2020, section 2.2 ("linear evaluation protocol"): the encoder stays
+The protocol is that of Chen et al. 2020, section 2.3 ("linear evaluation protocol"): the encoder stays
 as it is, a linear classifier is fitted on h, and its test accuracy stands for the quality of h. Two rules
 keep such a figure honest, and this module enforces both. The encoder is frozen, BatchNorm statistics
 included: a hash of every parameter and buffer must be the same before and after. And the test set is

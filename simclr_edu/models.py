@@ -55,13 +55,13 @@ class ResidualBlock(nn.Module):
 class TinyEncoder(nn.Module):
     """A convolutional network small enough to pretrain in 90 seconds on two CPU cores.
 
-    Images ``(B, 3, H, W)`` in [0, 1] to representations h ``(B, 256)``. Three strided convolutions take 32
+    Images ``(B, 3, H, W)`` in [0, 1] to representations h ``(B, 128)``. Three strided convolutions take 32
     pixels to 16, 8, 4: few channels while the picture is large, where a CPU waits for memory. Then a
     residual block, and a 1x1 convolution that widens the representation: it costs little at this size,
     and a linear probe lives on the width.
     """
 
-    feature_dim = 256
+    feature_dim = 128
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,13 +71,13 @@ class TinyEncoder(nn.Module):
             _conv(16, 32, 3, stride=2),  # (B, 32, 8, 8)
             _conv(32, 64, 3, stride=2),  # (B, 64, 4, 4)
             ResidualBlock(64),
-            _conv(64, self.feature_dim, 1),  # (B, 256, 4, 4)
+            _conv(64, self.feature_dim, 1),  # (B, 128, 4, 4)
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 256)
+        return self.layers(x)  # (B, 128)
 
 
 class ResNetEncoder(nn.Module):

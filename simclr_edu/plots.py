@@ -52,7 +52,7 @@ OKABE_ITO: dict[str, str] = {
 _CYCLE = tuple(c for name, c in OKABE_ITO.items() if name != "yellow")  # yellow lines vanish on white
 _CLASS_COLOURS = (*OKABE_ITO.values(), "#999999", "#7A4B00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-_LINES = ("-", "--", "-.", ":")
+_LINES = ("-", "--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (9, 3)))  # dotted is kept for chance
 _GRAY = "#767676"
 _POSITIVE, _NEGATIVE = OKABE_ITO["orange"], OKABE_ITO["blue"]
 
@@ -619,15 +619,83 @@ def nearest_neighbours(
             Rectangle(corner(r, 0), width, height, fill=False, edgecolor="black", linewidth=3, clip_on=False)
         )
     if same is not None:
-        crosses = []
-        for r, c in np.argwhere(~same):
-            x, y = corner(int(r), int(c) + 1)
-            w, h = 0.22 * width, 0.22 * height
-            crosses += [[(x, y), (x + w, y + h)], [(x, y + h), (x + w, y)]]
-        ax.add_collection(LineCollection(crosses, colors="white", linewidths=5), autolim=False)
-        marks = LineCollection(crosses, colors=OKABE_ITO["vermilion"], linewidths=2.5)
-        marks.set_gid("other class")
-        ax.add_collection(marks, autolim=False)
+        _cross_out(ax, [corner(int(r), int(c) + 1) for r, c in np.argwhere(~same)], height, width)
+    return fig
+
+
+def _cross_out(ax: Axes, corners: Sequence[tuple[float, float]], height: int, width: int) -> None:
+    """Put a small cross into the top left corner of each of these tiles."""
+    crosses = []
+    for x, y in corners:
+        w, h = 0.22 * width, 0.22 * height
+        crosses += [[(x, y), (x + w, y + h)], [(x, y + h), (x + w, y)]]
+    ax.add_collection(LineCollection(crosses, colors="white", linewidths=5), autolim=False)
+    marks = LineCollection(crosses, colors=OKABE_ITO["vermilion"], linewidths=2.5)
+    marks.set_gid("other class")
+    ax.add_collection(marks, autolim=False)
+
+
+@_styled
+def neighbours_before_after(
+    queries: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    same_before: ArrayLike,
+    same_after: ArrayLike,
+    names: Sequence[str] = ("random encoder", "SimCLR"),
+    title: str | None = None,
+) -> Picture:
+    """Show each query with its nearest neighbours under two encoders, side by side.
+
+    Args:
+        queries: ``(Q, 3, H, W)``.
+        before: ``(Q, K, 3, H, W)``, the neighbours under the first encoder, nearest first.
+        after: ``(Q, K, 3, H, W)``, under the second.
+        same_before: ``(Q, K)`` of bool; neighbours of another class than the query get a cross.
+        same_after: ``(Q, K)`` of bool, for the second.
+        names: of the two encoders.
+        title: what to see; the default counts the neighbours of the query's class.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit together.
+    """
+    q = _pixels(queries, "queries")
+    names = _names(names, "names", 2)
+    shape = tuple(getattr(before, "shape", ()))
+    if len(shape) != 5 or shape[0] != len(q) or tuple(getattr(after, "shape", ())) != shape:
+        raise ValueError(
+            f"before and after must both have shape ({len(q)}, K, 3, H, W), got {_shape(before)} and "
+            f"{_shape(after)}"
+        )
+    if shape[3:] != q.shape[1:3]:
+        raise ValueError(f"neighbours must be images of the queries' size, got {_shape(before)}")
+    k, (height, width) = shape[1], q.shape[1:3]
+    groups, sames = [], []
+    for name, images, same in (("before", before, same_before), ("after", after, same_after)):
+        pixels = _pixels(images.reshape(-1, *shape[2:]), name)  # type: ignore[union-attr]
+        groups.append(pixels.reshape(len(q), k, height, width, 3))
+        sames.append(_array(same, f"same_{name}").astype(bool))
+        if sames[-1].shape != (len(q), k):
+            raise ValueError(f"same_{name} must have shape ({len(q)}, {k}), got {sames[-1].shape}")
+    gap = np.ones((len(q), 1, height, width, 3), dtype=np.float32)
+    tiles = np.concatenate([q[:, None], groups[0], gap, groups[1]], axis=1)  # (Q, 2 + 2K, H, W, 3)
+    counts = [f"{name}: {int(s.sum())} of {s.size}" for name, s in zip(names, sames, strict=True)]
+    title = title or f"Neighbours of the query's class: {'; '.join(counts)} (a cross marks another class)"
+    alt = (
+        f"{len(q)} queries, each with its {k} nearest neighbours. Of the query's class: {'; '.join(counts)}."
+    )
+    blank = [""] * (2 + 2 * k)
+    fig, ax, corner = _mosaic(tiles, title, alt, column_names=["query", *blank[1:]])
+    for r in range(len(q)):
+        ax.add_patch(
+            Rectangle(corner(r, 0), width, height, fill=False, edgecolor="black", linewidth=3, clip_on=False)
+        )
+    crossed = []
+    for name, same, start in zip(names, sames, (1, 2 + k), strict=True):
+        middle = (corner(0, start)[0] + corner(0, start + k - 1)[0] + width) / 2
+        ax.text(middle, 0, name, ha="center", va="bottom")
+        crossed += [corner(int(r), int(c) + start) for r, c in np.argwhere(~same)]
+    _cross_out(ax, crossed, height, width)
     return fig
 
 
@@ -1116,6 +1184,9 @@ def anchor_softmax(
     return fig
 
 
+_MANY = 60  # logged values above which a curve is drawn thin, with its running mean
+
+
 def _running_mean(y: Array) -> Array:
     """Average over the last 5% of the points (at least 5), fewer at the start; never ahead of the data."""
     window = max(5, len(y) // 20)
@@ -1135,7 +1206,12 @@ def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Arra
 
 
 @_styled
-def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str | None = None) -> Picture:
+def loss_curve(
+    history: Sequence[Mapping[str, Any]],
+    num_pairs: int,
+    title: str | None = None,
+    knn_title: str = "kNN accuracy",
+) -> Picture:
     """Draw the loss with its ln(2N - 1) line and, where logged, contrastive accuracy, kNN and learning rate.
 
     An encoder that has learned nothing scores about ln(2N - 1), the cross-entropy of a guess among
@@ -1145,7 +1221,9 @@ def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str 
         history: rows with ``step`` and ``loss``; ``contrastive_accuracy``, ``knn`` and ``learning_rate`` get
             a panel if some row has them.
         num_pairs: N, the images in a batch.
-        title: what to see; the default compares the last loss with the line.
+        title: what to see; the default compares the last loss with the line. More than 60 losses are drawn
+            with their running mean, and then it is the mean that the title compares.
+        knn_title: of the panel with kNN, to say on how many labels it was measured.
 
     Raises:
         TypeError, ValueError: no rows, a row without ``step``, no loss, or a value that is not finite.
@@ -1162,13 +1240,13 @@ def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str 
     found = {key: s for key in wanted if (s := _series(history, key)) is not None}
     if "loss" not in found:
         raise ValueError("history must hold a loss in some row, got none")
-    last = float(_running_mean(found["loss"][1])[-1])
+    losses = found["loss"][1]
+    averaged = len(losses) > _MANY
+    last = float(_running_mean(losses)[-1]) if averaged else float(losses[-1])
     verdict = "well below" if last < 0.8 * floor else "below" if last < 0.98 * floor else "still at"
-    title = title or f"The loss, now {_two(last)}, is {verdict} the guessing line ln(2N - 1) = {_two(floor)}"
-    alt = (
-        f"The loss goes from {_two(found['loss'][1][0])} to {_two(last)} over "
-        f"{len(found['loss'][0])} logged steps"
-    )
+    now = f"{_two(last)} (running mean)" if averaged else _two(last)
+    title = title or f"The loss, now {now}, is {verdict} the guessing line ln(2N - 1) = {_two(floor)}"
+    alt = f"The loss goes from {_two(losses[0])} to {now} over {len(losses)} logged steps"
     alt += f"; the dashed line is ln(2N - 1) = {_two(floor)} for N = {n}"
     for key, name in (("contrastive_accuracy", "contrastive accuracy"), ("knn", "kNN accuracy")):
         if key in found:
@@ -1183,7 +1261,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str 
     )
     last_step = max(float(s[0].max()) for s in found.values())
     for ax, (key, (steps, values)) in zip(axes, found.items(), strict=True):
-        many = len(values) > 60 and key in ("loss", "contrastive_accuracy")
+        many = len(values) > _MANY and key in ("loss", "contrastive_accuracy")
         colour = {"loss": OKABE_ITO["blue"], "contrastive_accuracy": OKABE_ITO["green"]}.get(key, "black")
         if many:
             ax.plot(steps, values, color=colour, alpha=0.45, linewidth=1)
@@ -1210,7 +1288,9 @@ def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str 
             ax.set(title="loss", ylabel="NT-Xent loss (nats)")
         elif key == "contrastive_accuracy":
             ax.axhline(1 / (2 * n - 1), color=_GRAY, linestyle=":", linewidth=2)
-            ax.set(title="contrastive accuracy", ylabel="positive ranked first (%)", ylim=(0, 1.02))
+            # Chance is a fraction of a per cent: on an axis up to 100 the curve would lie on top of it.
+            top = min(1.02, max(1.5 * float(found[key][1].max()), 3 / (2 * n - 1)))
+            ax.set(title="contrastive accuracy", ylabel="positive ranked first (%)", ylim=(0, top))
             ax.text(
                 0.98,
                 0.03,
@@ -1222,7 +1302,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]], num_pairs: int, title: str 
             )
             _percent_axis(ax.yaxis)
         elif key == "knn":
-            ax.set(title="kNN on the test set", ylabel="accuracy (%)", ylim=(0, 1.02))
+            ax.set(title=knn_title, ylabel="accuracy (%)", ylim=(0, 1.02))
             _percent_axis(ax.yaxis)
         else:
             ax.set(
@@ -1563,8 +1643,9 @@ def label_budget(
     )
     fig = _figure(_WIDTH, 4.6, title, alt + ".")
     ax = fig.add_subplot()
+    handles: list[tuple[float, Any]] = []  # each with the height at which its line ends
     for k, (name, (m, s)) in enumerate(lines.items()):
-        ax.errorbar(
+        bars = ax.errorbar(
             x,
             m,
             yerr=s,
@@ -1575,8 +1656,9 @@ def label_budget(
             markersize=8,
             capsize=4,
         )
+        handles.append((float(m[-1]), bars))
     if guess is not None:
-        ax.axhline(guess, color=_GRAY, linestyle=":", label="chance")
+        handles.append((guess, ax.axhline(guess, color=_GRAY, linestyle=":", label="chance")))
     if at is not None:
         ax.axvline(x[here], color=_GRAY, linewidth=8, alpha=0.3, gid="at")
     ax.set_xscale("log")
@@ -1585,7 +1667,8 @@ def label_budget(
     ax.set(xlabel="training labels used (%, log scale)", ylabel="test accuracy (%)", ylim=(0, 1.02))
     _percent_axis(ax.yaxis)
     ax.grid(axis="y")
-    fig.legend(loc="outside right center", frameon=False)
+    handles.sort(key=lambda pair: -pair[0])  # from top to bottom as the curves end
+    fig.legend(handles=[handle for _, handle in handles], loc="outside right center", frameon=False)
     return fig
 
 
@@ -1773,9 +1856,16 @@ def embedding_scatter(
     alt = f"{method} map of {len(p)} images, coloured by their {len(present)} classes: {listed}."
     fig = _figure(8.0, 6.0, title, alt, constrained=False)
     ax = fig.add_axes((0.07, 0.1, 0.68, 0.8))
-    size = float(np.clip(12000 / len(p), 10, 60))
-    for c in present:
-        chosen = p[y == c]
+    _scatter(ax, p, y, names, float(np.clip(12000 / len(p), 10, 60)))
+    ax.set(xlabel=f"{method} dimension 1 (no unit)", ylabel=f"{method} dimension 2 (no unit)")
+    _enlarge(fig.legend(loc="center left", bbox_to_anchor=(0.76, 0.5), frameon=False, title="class"))
+    return fig
+
+
+def _scatter(ax: Axes, points: Array, labels: Array, names: list[str], size: float) -> None:
+    """Draw points (N, 2), a colour and a marker for each class, without ticks."""
+    for c in np.unique(labels):
+        chosen = points[labels == c]
         ax.scatter(
             chosen[:, 0],
             chosen[:, 1],
@@ -1786,16 +1876,55 @@ def embedding_scatter(
             linewidths=0.3,
             label=names[c],
         )
-    ax.set(
-        xlabel=f"{method} dimension 1 (no unit)",
-        ylabel=f"{method} dimension 2 (no unit)",
-        xticks=[],
-        yticks=[],
-    )
-    legend = fig.legend(loc="center left", bbox_to_anchor=(0.76, 0.5), frameon=False, title="class")
+    ax.set(xticks=[], yticks=[])
+
+
+def _enlarge(legend: Any) -> None:
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([70])
+
+
+@_styled
+def embedding_maps(
+    maps: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    title: str | None = None,
+    method: str = "t-SNE",
+) -> Picture:
+    """Draw several maps of the same images side by side, a colour and a marker for each class.
+
+    Args:
+        maps: name to points ``(N, 2)``, one to three maps.
+        labels: ``(N,)`` class of each point, or any other grouping of them.
+        class_names: a name for each class.
+        title: what to see.
+        method: what made the points, for the axes.
+
+    Raises:
+        TypeError, ValueError: not one to three maps of N points in the plane, or labels that do not fit.
+    """
+    if not isinstance(maps, Mapping) or not 1 <= len(maps) <= 3:
+        got = len(maps) if isinstance(maps, Mapping) else type(maps).__name__
+        raise ValueError(f"maps must map one to three names to points, got {got}")
+    drawn = {str(name): _array(points, f"points of {name!r}") for name, points in maps.items()}
+    count = len(next(iter(drawn.values())))
+    for name, p in drawn.items():
+        if p.shape != (count, 2):
+            raise ValueError(f"points of {name!r} must have shape ({count}, 2), got {p.shape}")
+    y, names = _classes(labels, class_names, count)
+    title = title or "Points that lie together have similar representations"
+    listed = ", ".join(names[c] for c in np.unique(y))
+    alt = f"{method} maps of {count} images ({'; '.join(drawn)}), coloured by: {listed}."
+    fig = _figure(_WIDTH, 2.0 + (_WIDTH - 0.4) / max(2, len(drawn)), title, alt)
+    axes = np.atleast_1d(fig.subplots(1, len(drawn)))
+    for ax, (name, p) in zip(axes, drawn.items(), strict=True):
+        _scatter(ax, p, y, names, float(np.clip(9000 / count, 10, 50)))
+        ax.set(title=name, xlabel=f"{method} dimension 1 (no unit)")
+    axes[0].set_ylabel(f"{method} dimension 2 (no unit)")
+    handles, shown = axes[0].get_legend_handles_labels()
+    _enlarge(fig.legend(handles, shown, loc="outside lower center", ncols=5, frameon=False))
     return fig
 
 

@@ -41,7 +41,7 @@ METADATA = {
 # Cell metadata that means something to a reader; the rest (timestamps, fold state, trust) is dropped.
 CELL_METADATA = ("tags", "slideshow", "jupyter", "editable", "deletable")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-WIDGET_TEXT = "[interactive: run this cell in JupyterLab to move the sliders]"
+WIDGET_TEXT = "[interactive: run this cell in JupyterLab to use it]"
 # Folders that exist on somebody's machine and mean nothing on another one.
 MACHINE_PATH = re.compile(
     r"(?<![\w./:-])(?:/(?:work|root|tmp|home|Users|opt|private|farm|mnt)/|[A-Za-z]:\\Users\\)"

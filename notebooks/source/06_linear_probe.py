@@ -34,16 +34,11 @@ untrained = make_encoder(run.config.encoder, run.config.stem)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Freeze, and prove it
 #
-# To **freeze** an encoder takes two things, and people forget the second.
+# To **freeze** an encoder takes two things, and people forget the second. A hash of everything it has learned, parameters
+# and buffers, taken before and after, is the proof.
 #
-# 1. No gradient: `requires_grad_(False)`, so that no optimizer can move a weight.
-# 2. Evaluation mode: `eval()`. In training mode BatchNorm normalises by the statistics of the batch, so an embedding
-#    depends on its neighbours in the batch, **and** it moves its running statistics with every forward pass.
-#
-# The running statistics are buffers, not parameters: no gradient is needed to change them. A proof of freezing hashes
-# both, before and after.
-#
-# *Before you run the next cell: the loop below never calls an optimizer. In which mode does the hash change?*
+# *Before you run the next cells: the loop below never calls an optimizer, and no parameter asks for a gradient. Can the
+# hash change all the same: in training mode, in evaluation mode?*
 
 
 # %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
@@ -64,11 +59,19 @@ def changed(training: bool) -> bool:
 print("requires_grad_(False), train mode: changed", changed(training=True))
 print("requires_grad_(False), eval mode:  changed", changed(training=False))
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# So two things are needed:
+#
+# 1. No gradient: `requires_grad_(False)`, so that no optimizer can move a weight.
+# 2. Evaluation mode: `eval()`. In training mode BatchNorm normalises by the statistics of the batch, so an embedding
+#    depends on its neighbours in the batch, **and** it moves its running statistics with every forward pass. These are
+#    buffers, not parameters: no gradient is needed to change them.
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Extract
 #
-# Since the encoder is frozen, each picture needs one pass, once. What remains is a matrix of features. In view first, then
-# the package's `embed`, which restores every module's mode afterwards.
+# Since the encoder is frozen, each picture needs one pass, once. What remains is a matrix of features. First by hand,
+# then the package's `embed`, which restores every module's mode afterwards.
 
 
 # %% slideshow={"slide_type": "-"}
@@ -90,7 +93,8 @@ print("encoder unchanged by extraction:", state_hash(encoder) == before)
 # ## Fit
 #
 # A **linear probe** is multinomial logistic regression: class scores $W h + b$, cross-entropy, a little weight decay. The
-# problem is convex, so there is one answer, and a full-batch optimizer such as L-BFGS finds it in seconds.
+# problem is convex, so there is one answer, and an optimizer such as **L-BFGS**, which uses the curvature and the whole data
+# set at once, finds it in seconds.
 #
 # Features are standardised first, with the mean and deviation **of the training set**.
 
@@ -127,7 +131,9 @@ assert probe.state_hash == state_hash(encoder)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Beside all baselines
 #
-# *Before you run the next cell: write down what raw pixels and the random encoder reached in notebook 00.*
+# Four rows: raw pixels, a random encoder, SimCLR's $h$, and its $z$ after the projection head.
+#
+# *Before you run the next cell: predict $h$ and $z$. Which wins, and by how much?*
 
 # %% slideshow={"slide_type": "-"}
 scores = {
@@ -139,20 +145,24 @@ scores = {
 for name, score in scores.items():
     print(f"{name:15s} linear {score['linear']:6.1%}   kNN {score['knn']:6.1%}")
     results.record(name, notebook="06", seed=SEED, profile=PROFILE.name, **score)
+h_linear, z_linear, M = scores["SimCLR"]["linear"], scores["SimCLR z"]["linear"], len(data.test_labels)
+error = (h_linear * (1 - h_linear) / M) ** 0.5  # of a share measured on M pictures
+print(f"h minus z: {100 * (h_linear - z_linear):.1f} points; standard error of either: {100 * error:.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# `SimCLR z` is the same network probed **after** the projection head, on $z$. It saw the loss directly, and keeps less of
-# what the loss asked it to forget. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2);
-# ours is a far easier task, so the gap may be smaller. The code below checks only the direction.
+# `SimCLR z` is the same network probed **after** the projection head. It saw the loss directly, and keeps less of what
+# the loss asked it to forget. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2). Ours is
+# a far easier task and the gap is small; this is **one** network, and another seed may move it by as much. We may say
+# that $h$ is no worse here, not that it is better.
 
-# %% tags=["slide-output"] slideshow={"slide_type": "-"}
-assert scores["SimCLR"]["linear"] >= 0.85
-assert scores["raw pixels"]["linear"] <= 0.35 and scores["random encoder"]["linear"] <= 0.35
-assert scores["SimCLR"]["linear"] >= scores["SimCLR z"]["linear"]
+# %% slideshow={"slide_type": "-"}
+if data.name == "shapes":
+    assert h_linear >= 0.85 and h_linear > z_linear - 0.02
+    assert scores["raw pixels"]["linear"] <= 0.35 and scores["random encoder"]["linear"] <= 0.35
+linear = {name: score["linear"] for name, score in scores.items()}
+title = f"Linear probe: SimCLR features {h_linear:.0%}, random features {linear['random encoder']:.0%}"
 plots.show(
-    plots.bar_with_error(
-        list(scores), [s["linear"] for s in scores.values()], chance=0.1, title="A linear probe on each"
-    )
+    plots.bar_with_error(list(linear), list(linear.values()), chance=1 / data.num_classes, title=title)
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -163,6 +173,14 @@ plots.show(
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 confusion = evaluate.confusion_matrix(data.test_labels, probe.predictions, data.num_classes)
 plots.show(plots.confusion(confusion, data.class_names))
+both = (confusion + confusion.T).triu(1)  # (C, C): taken for one another, either way
+for count, cell in zip(*both.flatten().topk(4), strict=True):
+    i, j = divmod(cell.item(), data.num_classes)
+    print(f"{count:4d} pictures: {data.class_names[i]} and {data.class_names[j]}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The errors are not spread evenly. The pairs that are mixed up are look-alikes, those that shared an island in notebook
+# 05: square and disc, bar and pair of dots.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How many labels does it take?
@@ -170,8 +188,8 @@ plots.show(plots.confusion(confusion, data.class_names))
 # This is what self-supervision is for. Give the probe 1%, 10% and 100% of the labels; give a network from scratch the
 # same labels; and **fine-tune** the pretrained one, that is, let the labels move all its weights.
 #
-# *Before you run the next cell: with 100 labels, which is better, training from scratch or a line on top of SimCLR? With
-# all 10,000?*
+# *Before you run the next cells: with 100 labels, which is better, training from scratch or a linear classifier on top of
+# SimCLR? With all 10,000?*
 
 # %% slideshow={"slide_type": "subslide"}
 FRACTIONS = (0.01, 0.1, 1.0)
@@ -181,7 +199,8 @@ for name, start in (("SimCLR", encoder), ("random encoder", untrained), ("raw pi
     budget[f"{name} + linear"] = [*few, scores[name]["linear"]]  # all labels: measured above
 
 # %% slideshow={"slide_type": "-"}
-EPOCHS = {0.01: 40, 0.1: 10, 1.0: 2}  # passes over the labels: fewer where there are more
+# A few labels get the package's default, as many passes as make 400 steps; all labels only two, to save your time.
+EPOCHS = {0.01: None, 0.1: None, 1.0: 2}
 for name, start in (("SimCLR, fine-tuned", encoder), ("supervised from scratch", untrained)):
     tuned = [evaluate.fine_tune(start, data, f, epochs=EPOCHS[f], seed=SEED) for f in FRACTIONS]
     budget[name] = [result.accuracy for result in tuned]
@@ -190,16 +209,27 @@ for name, accuracies in budget.items():
 print("encoder still frozen:", state_hash(encoder) == before)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-plots.show(plots.label_budget(FRACTIONS, budget, chance=0.1))
-assert budget["SimCLR + linear"][0] > max(budget[k][0] for k in budget if k != "SimCLR + linear")
+plots.show(plots.label_budget(FRACTIONS, budget, chance=1 / data.num_classes))
+pretrained = ("SimCLR + linear", "SimCLR, fine-tuned")
+rest = [name for name in budget if name not in pretrained]
+for k, fraction in enumerate(FRACTIONS):
+    lead = max(budget[name][k] for name in pretrained) - max(budget[name][k] for name in rest)
+    apart = budget["SimCLR, fine-tuned"][k] - budget["SimCLR + linear"][k]
+    print(
+        f"{fraction:4.0%}: pretrained ahead by {100 * lead:4.1f}, fine-tuned minus linear {100 * apart:+5.1f}"
+    )
+assert min(budget[name][0] for name in pretrained) > max(budget[name][0] for name in rest)
 
 # %% slideshow={"slide_type": "-"}
-widgets.label_budget_explorer(FRACTIONS, budget, chance=0.1)
+widgets.label_budget_explorer(FRACTIONS, budget, chance=1 / data.num_classes)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Few labels: a pretrained encoder with a line on top is far ahead of everything, fine-tuning included: a hundred labels
-# cannot guide three hundred thousand weights, but they can place a line. Many labels: training from scratch catches up,
-# and fine-tuning, which starts from the better place, comes out best.
+# Few labels: both ways of using the pretrained encoder are far ahead of everything else. With all labels the gap to
+# training from scratch shrinks to the figure printed above, and from scratch had only two passes. Differences of a point
+# or less between fine-tuning and the linear probe mean nothing with one seed.
+#
+# Fine-tuning depends on being given enough **steps**: forty passes over a hundred labels are forty steps, too few for any
+# network. Count steps, not passes, before you blame the number of labels.
 #
 # The paper, on ImageNet with a ResNet-50 (section 6): 1% of the labels give 48.3% top-1 and 10% give 65.6% after
 # fine-tuning; the linear probe on all labels gives 69.3%. With four times the width: 63.0, 74.4 and 76.5%.
@@ -236,6 +266,8 @@ exercises.check_freeze(my_freeze)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 2 (5 lines, 8 min): extract features
+#
+# You may leave the encoder in evaluation mode; the package's `embed` is stricter and puts every mode back.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -314,11 +346,15 @@ exercises.check_label_subset(my_subset)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The finished table
 
-# %% tags=["slide-output"] slideshow={"slide_type": "-"}
-few = budget["SimCLR + linear"][0]
-results.record("SimCLR, 1% of labels", notebook="06", seed=SEED, profile=PROFILE.name, linear=few)
-results.record("chance", notebook="06", seed=SEED, profile=PROFILE.name, linear=0.1, knn=0.1)
-results.table(columns=("linear", "knn"))
+# %% slideshow={"slide_type": "-"}
+common, chance = {"notebook": "06", "seed": SEED, "profile": PROFILE.name}, 1 / data.num_classes
+results.record("chance", **common, linear=chance, knn=chance)
+for k, share in enumerate(("1%", "10%", "100%")):
+    for name in ("supervised from scratch", "SimCLR, fine-tuned"):
+        results.record(f"{name}, {share} of labels", **common, accuracy=budget[name][k])
+    if share != "100%":  # that row is SimCLR's own, above
+        results.record(f"SimCLR, {share} of labels", **common, linear=budget["SimCLR + linear"][k])
+results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Recap
@@ -328,6 +364,7 @@ results.table(columns=("linear", "knn"))
 # - Without a label SimCLR learned features from which a linear classifier reads the class that pixels and random features
 #   hide.
 # - The fewer the labels, the more it pays.
+# - A gap of a point, from one seed, is not a result.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions

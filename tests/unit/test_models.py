@@ -10,7 +10,7 @@ from simclr_edu.models import ProjectionHead, SimCLR, feature_dim, make_encoder
 
 
 @pytest.mark.parametrize(
-    ("name", "dim"), [("tiny", 256), ("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)]
+    ("name", "dim"), [("tiny", 128), ("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)]
 )
 def test_each_encoder_returns_its_feature_dim(name, dim):
     encoder = make_encoder(name).eval()
@@ -24,7 +24,7 @@ def test_each_encoder_returns_its_feature_dim(name, dim):
 def test_tiny_takes_any_size(batch, height, width):
     encoder = make_encoder("tiny").eval()
     with torch.inference_mode():
-        assert encoder(torch.rand(batch, 3, height, width)).shape == (batch, 256)
+        assert encoder(torch.rand(batch, 3, height, width)).shape == (batch, 128)
 
 
 def test_the_cifar_stem_keeps_the_picture_and_the_imagenet_stem_shrinks_it_four_times():
@@ -69,7 +69,7 @@ def test_a_projection_head_is_two_linear_layers_with_a_relu_between():
 def test_simclr_returns_h_and_z_and_every_weight_gets_a_gradient():
     model = SimCLR(make_encoder("tiny"), projection_dim=16)
     h, z = model(torch.rand(4, 3, 32, 32))
-    assert h.shape == (4, 256) and z.shape == (4, 16)
+    assert h.shape == (4, 128) and z.shape == (4, 16)
     z.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 

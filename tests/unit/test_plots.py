@@ -60,6 +60,9 @@ FIGURES = {
     "nearest_neighbours": lambda: plots.nearest_neighbours(
         images(2), images(6).view(2, 3, 3, 8, 8), np.full((2, 3), 0.5), np.eye(2, 3, dtype=bool)
     ),
+    "neighbours_before_after": lambda: plots.neighbours_before_after(
+        images(2), *[images(6, seed=s).view(2, 3, 3, 8, 8) for s in (1, 2)], np.eye(2, 3), np.ones((2, 3))
+    ),
     "similarity_matrix": lambda: plots.similarity_matrix(similarities()),
     "similarity_by_class": lambda: plots.similarity_by_class(similarities(9), labels(9), NAMES),
     "before_after_similarity": lambda: plots.before_after_similarity(
@@ -86,10 +89,13 @@ FIGURES = {
     "factor_bars": lambda: plots.factor_bars(["hue", "class"], [0.9, 0.9], [0.1, 0.9]),
     "throughput_bars": lambda: plots.throughput_bars(["slow", "fast"], [100.0, 1700.0]),
     "embedding_scatter": lambda: plots.embedding_scatter(rng().normal(size=(12, 2)), labels(12), NAMES),
+    "embedding_maps": lambda: plots.embedding_maps(
+        {"one": rng().normal(size=(12, 2)), "two": rng(1).normal(size=(12, 2))}, labels(12), NAMES
+    ),
     "histogram_pair": lambda: plots.histogram_pair(np.linspace(0.2, 1, 50), np.linspace(-1, 0.4, 80)),
     "uniformity_alignment": lambda: plots.uniformity_alignment(["a", "b"], [0.2, 0.4], [-3.0, -1.0]),
 }
-MOSAICS = {"image_grid", "view_pairs", "augmentation_steps", "nearest_neighbours"}
+MOSAICS = {"image_grid", "view_pairs", "augmentation_steps", "nearest_neighbours", "neighbours_before_after"}
 
 
 @pytest.fixture(scope="module")
@@ -398,7 +404,7 @@ def test_loss_curve_has_a_panel_for_what_is_there():
     assert [ax.get_title() for ax in plots.loss_curve(history(), 8).axes] == [
         "loss",
         "contrastive accuracy",
-        "kNN on the test set",
+        "kNN accuracy",
         "learning rate",
     ]
     assert [ax.get_title() for ax in plots.loss_curve([{"step": 0, "loss": 1.0}], 8).axes] == ["loss"]
@@ -408,6 +414,26 @@ def test_loss_curve_has_a_panel_for_what_is_there():
 def test_loss_curve_title_says_whether_it_is_stuck(loss, word):
     rows = [{"step": i, "loss": loss} for i in range(10)]
     assert f"is {word} the guessing line" in plots.loss_curve(rows, 64).get_suptitle()
+
+
+@pytest.mark.parametrize("count", [60, 61])
+def test_loss_curve_title_says_what_its_figure_is(count):
+    losses = np.linspace(4, 2, count)
+    title = plots.loss_curve([{"step": i, "loss": v} for i, v in enumerate(losses)], 64).get_suptitle()
+    mean = plots._running_mean(losses)[-1]
+    assert ("now 2.00, is" in title) if count == 60 else (f"now {mean:.2f} (running mean), is" in title)
+
+
+@pytest.mark.parametrize("accuracy", [1 / 511, 0.05, 0.2, 0.9])
+def test_chance_and_contrastive_accuracy_are_told_apart(accuracy):
+    rows = [{"step": i, "loss": 5.0, "contrastive_accuracy": accuracy} for i in range(4)]
+    ax = plots.loss_curve(rows, 256).axes[1]
+    assert 0.3 < accuracy / ax.get_ylim()[1] < 0.95  # above the words at the bottom, below the frame
+
+
+def test_loss_curve_names_the_knn_panel():
+    titles = [ax.get_title() for ax in plots.loss_curve(history(), 8, knn_title="kNN, 10 labels").axes]
+    assert "kNN, 10 labels" in titles
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -455,6 +481,29 @@ def test_label_budget_averages_seeds_and_marks_the_fraction():
     assert np.allclose(fig.axes[0].containers[0].lines[0].get_ydata(), [0.3, 0.7])
     assert by_gid(fig.axes[0], "at").get_xdata()[0] == 1.0
     assert fig.get_suptitle() == "With 100% of the labels, b is best: 90.0%"
+
+
+def test_label_budget_legend_follows_the_curves_and_only_chance_is_dotted():
+    ends = {"a": 0.3, "b": 0.9, "c": 0.05, "d": 0.6, "e": 0.4}
+    fig = plots.label_budget([0.1, 1.0], {k: [0.0, v] for k, v in ends.items()}, chance=0.1)
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["b", "d", "e", "a", "chance", "c"]
+    lines = [c.lines[0] for c in fig.axes[0].containers]
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 5
+    assert ":" not in [line.get_linestyle() for line in lines]
+
+
+def test_neighbours_before_after_crosses_both_sides():
+    fig = FIGURES["neighbours_before_after"]()
+    assert len(by_gid(fig.axes[0], "other class").get_segments()) == 2 * 4
+    assert "random encoder: 2 of 6; SimCLR: 6 of 6" in fig.get_suptitle().replace("\n", " ")
+    assert "2 of 6" in fig.alt_text and "6 of 6" in fig.alt_text
+
+
+def test_embedding_maps_draw_every_point_in_every_panel():
+    fig = FIGURES["embedding_maps"]()
+    assert [ax.get_title() for ax in fig.axes] == ["one", "two"]
+    assert [sum(len(c.get_offsets()) for c in ax.collections) for ax in fig.axes] == [12, 12]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == list(NAMES)
 
 
 def test_confusion_is_normalised_by_row():
@@ -508,6 +557,26 @@ BAD = [
         lambda: plots.nearest_neighbours(images(), images(), [[1.0]]),
         ValueError,
         r"neighbours must have shape \(4, K",
+    ),
+    (
+        lambda: plots.neighbours_before_after(
+            images(2), images(6).view(2, 3, 3, 8, 8), images(4).view(2, 2, 3, 8, 8), [[1]], [[1]]
+        ),
+        ValueError,
+        "must both have shape",
+    ),
+    (
+        lambda: plots.neighbours_before_after(
+            images(1), images(2)[None], images(2)[None], np.ones((1, 2)), np.ones((2, 1))
+        ),
+        ValueError,
+        r"same_after must have shape \(1, 2\), got \(2, 1\)",
+    ),
+    (lambda: plots.embedding_maps({}, [0], NAMES), ValueError, "one to three names"),
+    (
+        lambda: plots.embedding_maps({"a": np.zeros((3, 2)), "b": np.zeros((4, 2))}, [0] * 3, NAMES),
+        ValueError,
+        r"points of 'b' must have shape \(3, 2\)",
     ),
     (lambda: plots.similarity_matrix(np.zeros((2, 3))), ValueError, "square matrix"),
     (lambda: plots.similarity_matrix(np.zeros((5, 5))), ValueError, "2N rows.*got 5"),
