@@ -1,8 +1,8 @@
 """Interview practice: questions at three depths as flash cards, a quiz and a timed mock interview.
 
-The questions are data: ``assets/interview.toml``, read and checked here. What is shown is plain text with ``print``, and
-in a notebook HTML that folds its answers with ``<details>``: no script, no network, the same in an exported page. The
-sliders and buttons of :mod:`simclr_edu.widgets` are drawn from the same objects.
+The questions are data: ``assets/interview.toml``, read and checked here. What is shown is plain text with
+``print``, and in a notebook HTML that folds its answers with ``<details>``: no script, no network, the same
+in an exported page. The buttons of :mod:`simclr_edu.widgets` are built on the same objects.
 """
 
 import html
@@ -38,7 +38,7 @@ class InterviewError(ValueError):
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice of a multiple-choice question; ``why`` says what is wrong with it, and is empty for the right one."""
+    """One choice of a quiz question; ``why`` says what is wrong with it, and is empty for the right one."""
 
     text: str
     why: str = ""
@@ -98,8 +98,8 @@ def load(path: str | Path = QUESTIONS_FILE) -> tuple[Question, ...]:
     """Read and check a file of questions.
 
     Raises:
-        InterviewError: the file is missing, is no TOML, or a question is incomplete or wrong; the message names the
-            question and the field.
+        InterviewError: the file is missing, is no TOML, or a question is incomplete or wrong; the message
+            names the question and the field.
     """
     path = Path(path)
     try:
@@ -138,7 +138,9 @@ def _question(entry: dict[str, Any], name: str, known: Sequence[str]) -> Questio
         if entry[key] not in allowed:
             raise InterviewError(f"{name}: {key} must be one of {', '.join(allowed)}, got {entry[key]!r}")
     if not re.fullmatch(r"[a-z0-9-]+", entry["id"]):
-        raise InterviewError(f"{name}: id must be of lower-case letters, digits and hyphens, got {entry['id']!r}")
+        raise InterviewError(
+            f"{name}: id must be of lower-case letters, digits and hyphens, got {entry['id']!r}"
+        )
     notebook, sign, heading = entry["link"].partition("#")
     if not (notebook and sign and heading.strip()):
         raise InterviewError(f"{name}: link must be notebook#heading, got {entry['link']!r}")
@@ -212,9 +214,7 @@ def questions(
         if value is not None:
             check_choice(value, name, allowed)
     return tuple(
-        q
-        for q in _all()
-        if topic in (None, q.topic) and depth in (None, q.depth) and part in (None, q.part)
+        q for q in _all() if topic in (None, q.topic) and depth in (None, q.depth) and part in (None, q.part)
     )
 
 
@@ -288,10 +288,8 @@ class FlashCards:
         return f"<div>{''.join(out)}</div>"
 
 
-def flash_cards(
-    topic: str | None = None, depth: str | None = None, part: str | None = None
-) -> FlashCards:
-    """The questions of a topic, depth or part as cards to unfold; arguments and errors as :func:`questions`."""
+def flash_cards(topic: str | None = None, depth: str | None = None, part: str | None = None) -> FlashCards:
+    """The questions as cards to unfold; arguments and errors as :func:`questions`."""
     return FlashCards(questions(topic, depth, part))
 
 
@@ -322,7 +320,7 @@ class QuizItem:
 
 @dataclass(frozen=True)
 class Quiz:
-    """Multiple-choice questions: unfold a choice to see whether it is right, or hand in letters to ``score``."""
+    """Multiple-choice questions: unfold a choice to see if it is right, or hand in letters to ``score``."""
 
     items: tuple[QuizItem, ...]
 
@@ -337,8 +335,9 @@ class Quiz:
         out = []
         for item in self.items:
             folds = "".join(
-                f"<details><summary>{a}) {_inline(c.text)}</summary><p>{_inline(item.feedback(a))}</p></details>"
-                for a, c in zip(_LETTERS, item.choices, strict=True)
+                f"<details><summary>{letter}) {_inline(choice.text)}</summary>"
+                f"<p>{_inline(item.feedback(letter))}</p></details>"
+                for letter, choice in zip(_LETTERS, item.choices, strict=True)
             )
             out.append(f"<li><p><b>{_inline(item.question.stem)}</b></p>{folds}</li>")
         return f"<ol>{''.join(out)}</ol>"
@@ -355,7 +354,11 @@ class Quiz:
         for number, (item, letter) in enumerate(zip(self.items, answers, strict=True), start=1):
             said = "Left out." if letter == "-" else item.feedback(letter)
             right += letter == item.right
-            more = "" if letter == item.right else f" Right is {item.right}) {item.choices[_LETTERS.index(item.right)].text}"
+            more = (
+                ""
+                if letter == item.right
+                else f" Right is {item.right}) {item.choices[_LETTERS.index(item.right)].text}"
+            )
             rows.append((str(number), letter, said + more))
         header = ("question", "answer", "")
         return Score(header, tuple(rows), f"{right} of {len(rows)} right", right, len(rows))
@@ -397,7 +400,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], escape: bool = 
 
 
 def quiz(count: int = 10, seed: int = 0, topic: str | None = None) -> Quiz:
-    """Draw a quiz: ``count`` multiple-choice questions and the order of their choices, the same for the same seed.
+    """Draw a quiz: its questions and the order of their choices, the same for the same seed.
 
     Args:
         count: how many; fewer if there are not so many on the topic.
@@ -512,7 +515,7 @@ def mock_interview(seed: int = 0) -> MockInterview:
     items: list[MockItem] = []
     start = 0
     for part, (count, minutes) in AGENDA.items():
-        # A concept is asked for in two minutes, and its follow-ups fill the rest; derivations take longer than that.
+        # Answer in two minutes, follow-ups in the other two; derivations at the whiteboard take longer.
         pool = [q for q in questions(part=part) if part != "concept" or q.depth != "whiteboard"]
         rng.shuffle(pool)
         for _ in range(count):

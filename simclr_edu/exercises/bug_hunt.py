@@ -1,7 +1,7 @@
 """Exercises of notebook 10: ten short programs with one classic bug each, to be found and mended.
 
-The programs stand in the notebook. Here is what judges a mended one: an independent reference for each, and the
-diagnosis of the bug itself, so that handing the program in unchanged says what is wrong with it.
+The programs stand in the notebook. Here is what judges a mended one: an independent reference for each, and
+the diagnosis of the bug itself, so that handing the program in unchanged says what is wrong with it.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simclr_edu.exercises import nt_xent, probe
@@ -138,7 +137,8 @@ _FIXED_SIZE = replace(
             raises=r"must match|expandable|shape|size|batch_size|out of bounds|out of range",
         ),
         Mistake(
-            "The small batch was filled up with zeros: they compete as negatives, at similarity 0.", (_padded,)
+            "The small batch was filled up with zeros: they compete as negatives, at similarity 0.",
+            (_padded,),
         ),
         *(m for m in nt_xent.NT_XENT.mistakes if m.raises is None),
     ),
@@ -235,13 +235,13 @@ _TWO_PASSES = Exercise(
             (lambda model, v1, v2: (model(v1), model(v2)),),
         ),
         Mistake(
-            "The model ran in eval mode. That uses running statistics, in training too: not what SimCLR does.",
+            "The model ran in eval mode: it used running statistics, where training uses those of the batch.",
             (_in_eval_mode, _eval_and_back),
         ),
         Mistake("The two views changed places: the first result belongs to v1.", (_swapped,)),
         Mistake(
-            "The stack was cut apart in the wrong way: after torch.cat the first N rows are view 1, not every "
-            "second row.",
+            "The stack was cut apart in the wrong way: after torch.cat the first N rows are view 1, not "
+            "every second row.",
             (_interleaved,),
         ),
         Mistake(
@@ -451,7 +451,7 @@ _RESUME = Exercise(
             (_restore("model"),),
         ),
         Mistake(
-            "The state of the random generator is not restored: the run draws other batches than it would have.",
+            "The state of the random generator is not restored: the run draws other batches.",
             (_restore("model", "optimizer"),),
         ),
         Mistake(
@@ -492,7 +492,7 @@ def diagnose_bug_hunt(number: int, f: Function, seed: int = 0) -> Verdict:
 def check_bug_hunt(number: int, f: Callable[..., Any]) -> None:
     """Check the mended program of one bug of notebook 10, and print a verdict.
 
-    ``number`` is 1 to 10; ``f`` takes the arguments of the program that it mends. Difficulty 2 of 5, 4 minutes
-    each.
+    ``number`` is 1 to 10; ``f`` takes the arguments of the program that it mends. Difficulty 2 of 5,
+    4 minutes each.
     """
     report(diagnose_bug_hunt(number, f, 0))
