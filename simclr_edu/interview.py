@@ -22,9 +22,15 @@ from simclr_edu._checks import check_choice, check_int, check_positive
 QUESTIONS_FILE = Path(__file__).parent / "assets" / "interview.toml"
 DEPTHS = ("30 s", "2 min", "whiteboard")
 PARTS = ("warm-up", "concept", "coding", "debugging", "design")
-# The mock interview: for each part how many questions, and the minutes for each, follow-ups included.
-AGENDA = {"warm-up": (3, 2), "concept": (3, 4), "coding": (1, 13), "debugging": (2, 4), "design": (1, 6)}
-TOTAL_MINUTES = 45
+# The mock interview: for each part one or two plans, of which one is drawn; a plan holds depth and minutes of
+# each question, follow-ups included. Plans of one part take equally long, all parts together 45 minutes.
+AGENDA: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
+    "warm-up": ((("30 s", 2), ("30 s", 2), ("30 s", 2)),),
+    "concept": ((("2 min", 4), ("2 min", 4), ("2 min", 4)), (("2 min", 4), ("whiteboard", 8))),
+    "coding": ((("whiteboard", 13),),),
+    "debugging": ((("2 min", 4), ("2 min", 4)), (("whiteboard", 8),)),
+    "design": ((("whiteboard", 6),),),
+}
 CHOICES = 4
 
 _TEXTS = ("id", "topic", "depth", "part", "question", "answer", "link")
@@ -503,7 +509,7 @@ class MockInterview:
 def mock_interview(seed: int = 0) -> MockInterview:
     """Draw a mock interview of 45 minutes: warm-up, concept, coding, debugging, design.
 
-    The same seed gives the same interview. Within it no topic is asked twice as long as the part has others.
+    The same seed gives the same interview. A topic comes twice only when a part has no other left.
 
     Args:
         seed: 0 or more.
@@ -514,15 +520,12 @@ def mock_interview(seed: int = 0) -> MockInterview:
     rng = random.Random(check_int(seed, "seed", 0))
     items: list[MockItem] = []
     start = 0
-    for part, (count, minutes) in AGENDA.items():
-        # Answer in two minutes, follow-ups in the other two; derivations at the whiteboard take longer.
-        pool = [q for q in questions(part=part) if part != "concept" or q.depth != "whiteboard"]
-        rng.shuffle(pool)
-        for _ in range(count):
+    for part, plans in AGENDA.items():
+        for depth, minutes in rng.choice(plans):
+            pool = [q for q in questions(part=part, depth=depth) if all(q is not i.question for i in items)]
             asked = {item.question.topic for item in items}
-            question = next((q for q in pool if q.topic not in asked), pool[0])
-            pool.remove(question)
-            items.append(MockItem(part, start, minutes, question))
+            fresh = [q for q in pool if q.topic not in asked]
+            items.append(MockItem(part, start, minutes, rng.choice(fresh or pool)))
             start += minutes
     return MockInterview(seed, tuple(items))
 
