@@ -126,21 +126,17 @@ def _padded(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return nt_xent._loss_with()(torch.cat([z1, fill]), torch.cat([z2, fill]), temperature)
 
 
+# That a size is still fixed shows as a function that works for eight pairs only; the harness says so.
 _FIXED_SIZE = replace(
     nt_xent.NT_XENT,
     name="bug 5, the last batch",
     cases=_batch_cases,
     mistakes=(
         Mistake(
-            "The size of the batch is still fixed: mask and labels fit 8 pairs only, and the last batch of a "
-            "data set is smaller. Take N from len(z1).",
-            raises=r"must match|expandable|shape|size|batch_size|out of bounds|out of range",
-        ),
-        Mistake(
             "The small batch was filled up with zeros: they compete as negatives, at similarity 0.",
             (_padded,),
         ),
-        *(m for m in nt_xent.NT_XENT.mistakes if m.raises is None),
+        *nt_xent.NT_XENT.mistakes,
     ),
 )
 

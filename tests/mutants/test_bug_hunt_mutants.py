@@ -1,4 +1,4 @@
-"""Bug hunt: each program of notebook 10 gets its own diagnosis, so do other wrong repairs, and right ones pass."""
+"""Each program of the bug hunt gets its own diagnosis, so do other wrong repairs, and right ones pass."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The deck, the quiz and the countdown without a front end: click, choose, and compare with the static twins."""
+"""The deck, the quiz and the countdown without a front end: click and compare with the static twins."""
 
 import ipywidgets
 import pytest
