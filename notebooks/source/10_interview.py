@@ -25,6 +25,7 @@ from simclr_edu.models import make_encoder
 SEED = 0
 torch.manual_seed(SEED)
 print(profiles.describe(seed=SEED))
+clock = interview.Clock(minutes=15)  # section 1 starts it anew
 print(f"{len(interview.questions())} questions on {len(interview.topics())} topics")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -34,7 +35,7 @@ print(f"{len(interview.questions())} questions on {len(interview.topics())} topi
 # you think. Fifteen minutes are usual. Then run the check, read the clock and mark yourself by the rubric.
 
 # %%
-clock = interview.Clock(minutes=15)
+clock.restart()
 display(widgets.countdown(minutes=15))
 print("The clock runs. Run this cell again to start anew.")
 
