@@ -287,10 +287,10 @@ class FlashCards:
         out = []
         for topic in dict.fromkeys(q.topic for q in self.cards):
             out.append(f"<h4>{html.escape(topic)}</h4>")
-            for q in self.cards:
-                if q.topic == topic:
-                    summary = f"<b>{q.depth}</b>: {_inline(q.question)}"
-                    out.append(f"<details><summary>{summary}</summary>{answer_html(q)}</details>")
+            of_topic = [q for q in self.cards if q.topic == topic]
+            for q in sorted(of_topic, key=lambda q: DEPTHS.index(q.depth)):
+                summary = f"<b>{q.depth}</b>: {_inline(q.question)}"
+                out.append(f"<details><summary>{summary}</summary>{answer_html(q)}</details>")
         return f"<div>{''.join(out)}</div>"
 
 
@@ -360,12 +360,9 @@ class Quiz:
         for number, (item, letter) in enumerate(zip(self.items, answers, strict=True), start=1):
             said = "Left out." if letter == "-" else item.feedback(letter)
             right += letter == item.right
-            more = (
-                ""
-                if letter == item.right
-                else f" Right is {item.right}) {item.choices[_LETTERS.index(item.right)].text}"
-            )
-            rows.append((str(number), letter, said + more))
+            if letter not in ("-", item.right):  # a question left out stays open
+                said += f" Right is {item.right}) {next(c.text for c in item.choices if c.right)}"
+            rows.append((str(number), letter, said))
         header = ("question", "answer", "")
         return Score(header, tuple(rows), f"{right} of {len(rows)} right", right, len(rows))
 

@@ -562,7 +562,7 @@ display(widgets.quiz(quiz))
 quiz
 
 # %%
-quiz.score("abcd------")  # on paper? hand in the letters, "-" for a question left out
+quiz.score("a---------")  # on paper? hand in the letters, "-" for a question left out
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. Mock interview
