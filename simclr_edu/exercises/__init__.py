@@ -5,6 +5,7 @@ Nothing is returned and nothing raised. One module per notebook; its ``diagnose_
 """
 
 from simclr_edu.exercises.augmentation import check_grayscale, check_horizontal_flip, check_two_views
+from simclr_edu.exercises.bug_hunt import check_bug_hunt
 from simclr_edu.exercises.embeddings import (
     check_effective_rank,
     check_nearest_neighbours,
@@ -21,6 +22,7 @@ from simclr_edu.exercises.probe import check_extract_features, check_freeze, che
 from simclr_edu.exercises.temperature import check_gradient_share, check_softmax_weights, check_uniformity
 
 __all__ = [
+    "check_bug_hunt",
     "check_cosine_similarity_matrix",
     "check_effective_rank",
     "check_extract_features",
