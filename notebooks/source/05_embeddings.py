@@ -154,6 +154,21 @@ plots.show(
     )
 )
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now point at a dot, with the mouse or with Tab and the arrow keys: its picture, and its five nearest neighbours **in the
+# representation**, linked by dashed lines; those of another class have a dashed frame.
+#
+# *Before you try: will the neighbours of a dot always be the dots beside it?*
+
+# %%
+sim = diagnostics.similarity_matrix(after[:M]).fill_diagonal_(
+    -1
+)  # (M, M), a picture is not its own neighbour
+near = sim.topk(5).indices  # (M, 5)
+title = "Point at a dot: its picture and its nearest neighbours in h"
+pictures, classes = data.test_images[:M], data.test_labels[:M]
+plots.embedding_map(maps[30, 0], pictures, classes, data.class_names, near, title=title)
+
 # %%
 random_map = TSNE(perplexity=30, random_state=0, init="random", max_iter=500).fit_transform(
     before[:M].numpy()
@@ -168,6 +183,7 @@ plots.show(
 # What the map does **not** show:
 # - **Sizes**: t-SNE evens out densities, so a wide island need not be a wide class.
 # - **Distances between islands**: move the seed slider, and they change places.
+# - **All neighbours**: a few dashed lines are long. Pictures that are close in $h$ may be torn apart in the plane.
 # - **Whether there are clusters at all**: a low perplexity tears even noise into islands.
 #
 # One thing it does show here: most classes have **two** islands, far apart. One holds light silhouettes on a dark
