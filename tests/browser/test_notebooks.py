@@ -1,0 +1,164 @@
+"""The notebooks in JupyterLab, driven as a reader drives them: menu, mouse and keyboard.
+
+nbval runs every cell of every notebook already. Doing all that again in a browser would double the time of
+the tests and train the same networks, so the browser runs a light notebook whole, from the menu, and of a
+heavy one (it trains for minutes) the set-up cell and every section that has a widget, from the section's
+heading to the widget. The course promises that any section can be run right after the set-up cell, so this
+tests that too.
+"""
+
+import re
+import time
+
+import nbtools
+import pytest
+
+NOTEBOOKS = [path.stem for path in nbtools.notebook_paths()]
+HEAVY = ("01", "03", "04", "06")  # each trains for a minute or more
+# A heavy section's own cells train; the kernel is given the widget's numbers in their place.
+STAND_INS = {
+    "widgets.label_budget_explorer(": (
+        "FRACTIONS = (0.01, 0.1, 1.0)\n"
+        "budget = {'SimCLR + linear': [0.7, 0.9, 0.95], 'raw pixels + linear': [0.12, 0.17, 0.21]}"
+    )
+}
+WIDGET = re.compile(r"^(?:display\()?widgets\.(\w+)\(", re.MULTILINE)
+SECONDS = 300  # for a whole light notebook
+
+
+def widget_cells(stem):
+    """Numbers of the cells that display a widget."""
+    cells = nbtools.read_notebook(nbtools.NOTEBOOKS / f"{stem}.ipynb").cells
+    return [i for i, c in enumerate(cells) if c.cell_type == "code" and WIDGET.search(c.source)]
+
+
+def section_of(stem, number):
+    """Numbers of the code cells from the heading above a cell down to the cell itself."""
+    cells = nbtools.read_notebook(nbtools.NOTEBOOKS / f"{stem}.ipynb").cells
+    start = max(
+        i for i, c in enumerate(cells[:number]) if c.cell_type == "markdown" and c.source.startswith("## ")
+    )
+    return [i for i in range(start, number + 1) if cells[i].cell_type == "code"]
+
+
+def cells_to_run(stem):
+    """What is run of a heavy notebook: a list of cell numbers and of stand-in texts."""
+    cells = nbtools.read_notebook(nbtools.NOTEBOOKS / f"{stem}.ipynb").cells
+    steps = [next(i for i, c in enumerate(cells) if "setup" in c.metadata.get("tags", []))]
+    for number in widget_cells(stem):
+        stand_in = next((code for text, code in STAND_INS.items() if text in cells[number].source), None)
+        steps += [stand_in, number] if stand_in else section_of(stem, number)
+    return list(dict.fromkeys(steps))
+
+
+def is_live(notebook, number):
+    return "LiveTraining" in notebook.cells()[number]["source"]
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_notebook_runs_and_its_widgets_move(stem, open_notebook, explore_map):
+    notebook = open_notebook(stem)
+    if stem.startswith(HEAVY):
+        for step in cells_to_run(stem):
+            if isinstance(step, str):
+                notebook.run_text(step)
+            else:
+                notebook.run_cells([step], SECONDS)
+    else:
+        notebook.run_all(SECONDS)
+    for number in widget_cells(stem):
+        if is_live(notebook, number):
+            start_stop_and_resume(notebook.output(number))
+        else:
+            move_every_control(notebook.output(number))
+    if stem.startswith("05"):
+        number = notebook.find("plots.embedding_map(")
+        explore_map(notebook.frame_in(notebook.output(number)))
+    notebook.watched.check()
+
+
+def picture(output):
+    """Address of the one picture in a widget; it changes when the picture does."""
+    images = output.locator("img.widget-image")
+    assert images.count() == 1, f"{images.count()} pictures in one widget"
+    return images.get_attribute("src")
+
+
+def wait_for_another(output, before, complaint):
+    deadline = time.monotonic() + 10
+    while picture(output) == before:
+        assert time.monotonic() < deadline, complaint
+        output.page.wait_for_timeout(20)
+
+
+def is_loaded(output):
+    """Whether the picture that is shown is one, and not a broken one."""
+    return output.locator("img.widget-image").evaluate(
+        "async image => { await image.decode(); return image.naturalWidth > 300; }"
+    )
+
+
+def size_of(output):
+    """Number of elements in an output; a widget that is moved must not add any."""
+    return output.locator("*").count()
+
+
+def move_every_control(output):
+    """Move each control with the keyboard alone: the picture follows, and the output does not grow."""
+    output.locator("img.widget-image").wait_for()
+    handles = output.locator(".noUi-handle").all()
+    boxes = output.locator("input[type=checkbox]").all()
+    assert handles or boxes, "the widget has no control"
+    page, elements = output.page, size_of(output)
+    for k, handle in enumerate(handles):
+        handle.focus()
+        forth, back = ("ArrowRight", "ArrowLeft")
+        if handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax"):
+            forth, back = back, forth
+        for key in (forth, back):
+            before = picture(output)
+            page.keyboard.press(key)
+            wait_for_another(output, before, f"slider {k}: {key} did not change the picture")
+    for box in boxes:
+        before = picture(output)
+        box.focus()
+        page.keyboard.press("Space")
+        wait_for_another(output, before, "the check box did not change the picture")
+    (handles or boxes)[0].focus()
+    for move in range(20):
+        before = picture(output)
+        key = ("ArrowRight", "ArrowLeft")[move % 2] if handles else "Space"
+        page.keyboard.press(key)
+        wait_for_another(output, before, f"move {move + 1} of 20 did not change the picture")
+    assert is_loaded(output)
+    assert size_of(output) == elements, "the output grew while the widget was moved"
+
+
+def start_stop_and_resume(output):
+    """Click the three buttons of a live training, and see that the run goes on where it stopped."""
+    button = {name: output.get_by_role("button", name=name) for name in ("Start", "Stop", "Resume")}
+    caption = output.get_by_role("status")
+
+    def logged():
+        return int(re.search(r"over (\d+) logged steps", caption.inner_text())[1])
+
+    def wait_until(name, seconds):
+        deadline = time.monotonic() + seconds
+        while not button[name].is_enabled():
+            assert time.monotonic() < deadline, f"{name} is not to be had within {seconds} s"
+            output.page.wait_for_timeout(50)
+
+    assert button["Stop"].is_disabled() and button["Resume"].is_disabled()
+    button["Start"].click()
+    output.locator("img.widget-image").wait_for()  # the first record is drawn
+    button["Stop"].click()
+    wait_until("Resume", 30)
+    stopped_at, curve = logged(), picture(output)
+    output.page.wait_for_timeout(1000)
+    assert picture(output) == curve, "the curve went on after Stop"
+    button["Resume"].click()
+    wait_for_another(output, curve, "the curve did not go on after Resume")
+    assert logged() > stopped_at, "Resume began anew"
+    wait_until("Start", 120)
+    assert button["Resume"].is_disabled(), "a finished run offers to be resumed"
+    assert is_loaded(output)
