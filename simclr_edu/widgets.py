@@ -42,7 +42,7 @@ class _Display(ipywidgets.VBox):
         """Replace the picture by ``fig``, and its alt text with it."""
         alt = str(getattr(fig, "alt_text", ""))
         self.image.value = plots.to_png(fig, small=False)
-        self.image.tooltip = alt
+        # Not as the picture's tooltip: ipywidgets 8 then fails to show an Image, which has no description.
         self.caption.value = f'<small role="status" aria-live="polite">{html.escape(alt)}</small>'
 
 

@@ -104,6 +104,7 @@ def watched(browser, request):
         shot = SHOTS / f"{re.sub(r'[^A-Za-z0-9_]+', '-', request.node.name)}.png"
         watched.page.screenshot(path=shot)
         print(f"what the page looked like: {shot.relative_to(nbtools.ROOT)}")
+        print("errors in its console:", *(watched.errors or ["none"]), sep="\n  ")
     watched.context.close()
 
 

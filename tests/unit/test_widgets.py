@@ -126,7 +126,6 @@ def test_moving_any_control_redraws_as_the_static_twin(name):
     assert explorer.children == children
     twin = static_twin(name, values_of(explorer))
     assert explorer.image.value == png(twin)
-    assert explorer.image.tooltip == twin.alt_text
     assert html.escape(twin.alt_text) in explorer.caption.value
 
 
@@ -174,7 +173,7 @@ def test_augmentation_factory_is_called_with_the_settings():
 
 def test_augmentation_explorer_takes_pictures_that_are_not_square():
     x = torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert "4 images of 12 x 12" in widgets.augmentation_explorer(x, views=3).image.tooltip
+    assert "4 images of 12 x 12" in widgets.augmentation_explorer(x, views=3).caption.value
 
 
 # --- live training ------------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ def test_live_training_draws_the_history_of_the_run():
     live(run)
     assert live.draws == 1
     assert live.image.value == png(plots.loss_curve(run.history, 64))
-    assert live.image.tooltip == plots.loss_curve(run.history, 64).alt_text
+    assert html.escape(plots.loss_curve(run.history, 64).alt_text) in live.caption.value
 
 
 def test_live_training_waits_but_never_misses_the_last_record(monkeypatch):
