@@ -34,7 +34,9 @@ class _Display(ipywidgets.VBox):
     """One picture with its alt text below, and room for controls above."""
 
     def __init__(self, controls: Sequence[ipywidgets.Widget] = ()) -> None:
-        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        # At its own size, as its static twin: a box would stretch it to the width of the window.
+        layout = ipywidgets.Layout(max_width="100%", align_self="flex-start")
+        self.image = ipywidgets.Image(format="png", layout=layout)
         self.caption = ipywidgets.HTML()
         super().__init__([*controls, self.image, self.caption])
 
