@@ -324,7 +324,8 @@ def explore_map():
         data = frame.evaluate("() => JSON.parse(document.getElementById('data').textContent)")
         marks = frame.locator("#points use")
         assert marks.count() == len(data["labels"]) > 100
-        frame.locator("#map").scroll_into_view_if_needed()
+        # From outside: Chromium draws no frame that is out of sight, and inside it would wait for ever.
+        frame.frame_element().scroll_into_view_if_needed()
         for i in (7, 11, 40, 99):
             marks.nth(i).hover(force=True)
             frame.wait_for_function("i => +document.getElementById('picture').dataset.picture === i", arg=i)
