@@ -290,6 +290,16 @@ print("stopped at step", half.step, "- resumed to step", resumed.step)
 print("same weights to the last bit:", all(torch.equal(a, b) for a, b in pairs))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# Try it by hand: Start, then Stop, then Resume. The curve goes on where it stopped. The training has a thread of its
+# own here, so the notebook stays free. The figure below the buttons is what the cell above left behind.
+
+# %% slideshow={"slide_type": "-"}
+widgets.LiveTraining(config=replace(short, epochs=20), images=pictures)
+
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
+plots.show(plots.loss_curve(resumed.history, short.batch_size))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # Resuming under another temperature or augmentation would be another experiment under the old name. It is refused:
 
 # %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}

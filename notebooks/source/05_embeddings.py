@@ -209,9 +209,23 @@ words = ("dark on light", "light on dark")
 plots.show(plots.embedding_maps(two, light[:M].long(), words, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# Now point at a dot, with the mouse or with Tab and the arrow keys: its picture, and its five nearest neighbours **in the
+# representation**, linked by dashed lines; those of another class have a dashed frame.
+#
+# *Before you try: will the neighbours of a dot always be the dots beside it?*
+
+# %% slideshow={"slide_type": "subslide"}
+sim = diagnostics.similarity_matrix(after[:M])  # (M, M)
+closest = sim.fill_diagonal_(-1).topk(5).indices  # (M, 5), a picture is not its own neighbour
+title = "Point at a dot: its picture and its nearest neighbours in h"
+mapped, classes = data.test_images[:M], data.test_labels[:M]
+plots.embedding_map(maps[30, 0], mapped, classes, data.class_names, closest, title=title)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # What the map does **not** show:
 # - **Sizes**: t-SNE evens out densities, so a wide island need not be a wide class.
-# - **Distances between islands**: with another seed they change places.
+# - **Distances between islands**: move the seed slider, and they change places.
+# - **All neighbours**: a few dashed lines are long. Pictures that are close in $h$ may be torn apart in the plane.
 # - **Whether there are clusters at all**: a low perplexity tears even noise into islands.
 #
 # One thing it does show here: look-alike classes share an island, and every island comes twice, once for each polarity.

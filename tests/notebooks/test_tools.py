@@ -1,5 +1,6 @@
 """The tools that execute and render notebooks: what they save, what they refuse, what they say."""
 
+import check
 import course
 import nbtools
 import pytest
@@ -105,3 +106,12 @@ def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, mo
     output = capsys.readouterr()
     assert f"lacks a row for {course.ROWS[0]}" in output.err
     assert "Notebook some" in (tmp_path / "build" / "html" / "index.html").read_text(encoding="utf-8")
+
+
+def test_without_chromium_the_browser_step_is_skipped_but_fails_in_ci(monkeypatch):
+    monkeypatch.setattr(check.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CI", raising=False)
+    assert check.run_step("browser") == ("skipped: there is no Chromium on this machine", 0.0)
+    monkeypatch.setenv("CI", "true")
+    assert check.run_step("browser") == ("FAILED: there is no Chromium on this machine", 0.0)
+    assert check.missing("unit") is None

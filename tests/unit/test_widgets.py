@@ -2,6 +2,7 @@
 
 import gc
 import html
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import ipywidgets
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from simclr_edu import plots, widgets
 from simclr_edu.augment import SimCLRAugment
+from simclr_edu.pretrain import PretrainConfig, pretrain
 
 NAMES = ("disc", "star", "ring")
 
@@ -124,7 +126,6 @@ def test_moving_any_control_redraws_as_the_static_twin(name):
     assert explorer.children == children
     twin = static_twin(name, values_of(explorer))
     assert explorer.image.value == png(twin)
-    assert explorer.image.tooltip == twin.alt_text
     assert html.escape(twin.alt_text) in explorer.caption.value
 
 
@@ -172,7 +173,7 @@ def test_augmentation_factory_is_called_with_the_settings():
 
 def test_augmentation_explorer_takes_pictures_that_are_not_square():
     x = torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert "4 images of 12 x 12" in widgets.augmentation_explorer(x, views=3).image.tooltip
+    assert "4 images of 12 x 12" in widgets.augmentation_explorer(x, views=3).caption.value
 
 
 # --- live training ------------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ def test_live_training_draws_the_history_of_the_run():
     live(run)
     assert live.draws == 1
     assert live.image.value == png(plots.loss_curve(run.history, 64))
-    assert live.image.tooltip == plots.loss_curve(run.history, 64).alt_text
+    assert html.escape(plots.loss_curve(run.history, 64).alt_text) in live.caption.value
 
 
 def test_live_training_waits_but_never_misses_the_last_record(monkeypatch):
@@ -222,6 +223,93 @@ def test_live_training_waits_for_a_first_record():
     assert live.draws == 0 and live.image.value == b""
 
 
+TINY = PretrainConfig(batch_size=8, epochs=10, log_every=1, checkpoint_every=3, device="cpu")
+
+
+def pictures(n=16):
+    g = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n, 3, 8, 8), generator=g, dtype=torch.uint8)
+
+
+def enabled(live):
+    return {name for name, button in live.buttons.items() if not button.disabled}
+
+
+def stop_after(live, draws):
+    """Click Stop, as a person would, when the curve has been drawn so often."""
+
+    def click(change):
+        if live.draws >= draws - 1:
+            live.buttons["stop"].click()
+
+    live.image.observe(click, names="value")
+    return lambda: live.image.unobserve(click, names="value")
+
+
+def test_buttons_start_stop_and_resume_to_the_weights_of_an_unbroken_run():
+    live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
+    assert enabled(live) == {"start"} and live.run is None
+    undo = stop_after(live, draws=5)
+    live.buttons["start"].click()
+    assert live.wait(60)
+    assert 0 < live.run.step < 20 and not live.run.finished
+    assert enabled(live) == {"start", "resume"}
+    stopped_at = live.run.step
+    undo()
+    live.buttons["resume"].click()
+    assert live.wait(60)
+    assert live.run.finished and [r["step"] for r in live.run.history] == list(range(1, 21))
+    assert live.run.step == 20 > stopped_at
+    assert enabled(live) == {"start"}
+    assert live.image.value == png(plots.loss_curve(live.run.history, 8))
+    whole = pretrain(TINY, pictures(), progress=False)
+    for a, b in zip(whole.model.parameters(), live.run.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_start_after_a_stop_begins_anew():
+    live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
+    undo = stop_after(live, draws=3)
+    live.buttons["start"].click()
+    assert live.wait(60) and not live.run.finished
+    undo()
+    live.buttons["start"].click()
+    assert live.wait(60) and live.run.finished
+    assert [r["step"] for r in live.run.history] == list(range(1, 21))
+
+
+def test_stop_is_possible_only_while_it_trains():
+    live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
+    seen = []
+    live.image.observe(lambda change: seen.append(enabled(live)), names="value")
+    live.buttons["start"].click()
+    assert live.wait(60)
+    assert seen and all(s == {"stop"} for s in seen)
+
+
+def test_what_goes_wrong_in_the_thread_is_said_in_the_widget():
+    live = widgets.LiveTraining(config=TINY, images=pictures(4))
+    live.buttons["start"].click()
+    assert live.wait(60)
+    assert 'role="alert"' in live.caption.value and "batch_size 8 needs as many images" in live.caption.value
+    assert enabled(live) == {"start"}
+
+
+def test_as_a_callback_it_has_no_buttons():
+    assert widgets.LiveTraining().buttons == {}
+
+
+# --- threads ------------------------------------------------------------------------------------------
+
+
+def test_redraws_in_several_threads_draw_what_one_thread_draws():
+    # JupyterLab may run a slider's redraw beside a cell that draws.
+    wanted = [png(plots.loss_floor(2**k)) for k in range(1, 5)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            assert list(pool.map(lambda k: png(plots.loss_floor(2**k)), range(1, 5))) == wanted
+
+
 # --- bad input ----------------------------------------------------------------------------------------
 
 BAD = [
@@ -236,6 +324,8 @@ BAD = [
     (lambda: widgets.tsne_explorer({(5, 0): 0, (30, 1): 0}, LABELS, NAMES), ValueError, r"missing \(5, 1\)"),
     (lambda: widgets.label_budget_explorer([0.1], {}), ValueError, "at least one name"),
     (lambda: widgets.LiveTraining(every=0), ValueError, "every must be a finite number"),
+    (lambda: widgets.LiveTraining(config=TINY), ValueError, "config must come with images"),
+    (lambda: widgets.LiveTraining(images=pictures()), ValueError, "images must come with config"),
 ]
 
 
