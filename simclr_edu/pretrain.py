@@ -39,7 +39,7 @@ from simclr_edu.losses import NTXentLoss
 from simclr_edu.models import ENCODERS, STEMS, SimCLR, make_encoder
 
 CUSTOM = "custom"  # the encoder's name in a configuration when the caller brought a module of their own
-DEFAULT_EPOCHS = 12
+DEFAULT_EPOCHS = 20
 
 # What may differ between a run and its continuation without changing the weights that come out.
 _NOT_IN_FINGERPRINT = ("device", "log_every", "checkpoint_every")
@@ -62,7 +62,7 @@ class PretrainConfig:
     projection_dim: int = 64
     """Width of z, which only the loss sees."""
     epochs: int | None = None
-    """How often every image is seen; 12 if neither epochs nor seconds is given."""
+    """How often every image is seen; 20 if neither epochs nor seconds is given."""
     seconds: float | None = None
     """Train for this long instead, the schedule following the clock: how many steps that makes, and so the
     weights, depends on the machine and its load."""

@@ -27,7 +27,7 @@ class Profile:
 LAPTOP = Profile(
     name="laptop",
     config=PretrainConfig(),
-    cost="CPU only, no network; the main pretraining run takes about two minutes on 2 cores",
+    cost="CPU only, no network; the main pretraining run takes a minute or two on 2 cores",
 )
 
 # The recipe is that of dkobak/simclr-cifar10 (ResNet-18, batch 512, SGD, crops of at least 20%, grayscale

@@ -176,18 +176,9 @@ assert abs(first_loss - math.log(2 * n - 1)) < 0.5
 # 05 and 06 will find it. On a GPU the same cell trains a ResNet-18 on CIFAR-10.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-for name in (
-    "data",
-    "encoder",
-    "batch_size",
-    "temperature",
-    "optimizer",
-    "learning_rate",
-    "crop_scale",
-    "strength",
-):
-    print(f"{name:14s} {getattr(config, name)}")
-print(f"{'epochs':14s} {config.total_epochs}")
+SHOWN = "data encoder batch_size temperature optimizer learning_rate crop_scale jitter_strength total_epochs"
+for name in SHOWN.split():
+    print(f"{name:15s} {getattr(config, name)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Where this differs from the paper, and why:

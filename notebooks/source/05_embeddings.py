@@ -18,7 +18,6 @@ import math
 import torch
 import torch.nn.functional as F
 from sklearn.manifold import TSNE
-from torchvision.transforms import RandomResizedCrop
 
 from simclr_edu import diagnostics, evaluate, exercises, plots, profiles, results, widgets
 from simclr_edu.data import load_images
@@ -281,15 +280,11 @@ assert sum(h_scores[n] for n in nuisances) > sum(z_scores[n] for n in nuisances)
 
 # %% slideshow={"slide_type": "-"}
 torch.manual_seed(SEED)
-picture, areas = torch.zeros(3, 32, 32), [run.config.crop_scale, 1.0]
-
-
-def after_crop(place: float) -> float:
-    top, _, height, _ = RandomResizedCrop.get_params(picture, areas, [3 / 4, 4 / 3])
-    return (place * 32 - top) / height  # where the silhouette's centre is in the crop
-
-
-crops = torch.tensor([[after_crop(y), after_crop(y)] for y in factors["y"][:1000].tolist()])  # (1000, 2)
+recipe, places = run.config.augmentation(32), factors["y"][:1000]  # (1000,)
+crops = torch.empty(1000, 2)  # where the silhouette's centre is in each of two crops
+for view in range(2):
+    top, _, height, _ = recipe.draw(1000, 32, 32).boxes.T  # (1000,) each, pixels
+    crops[:, view] = (places * 32 - top) / height
 flipped = torch.where(torch.rand(1000, 2) < 0.5, 1 - crops, crops)  # what the flip does to x
 for name, pair in (("y, cropped twice", crops), ("x, cropped and flipped twice", flipped)):
     print(f"{name:29s} correlation of the two views {torch.corrcoef(pair.T)[0, 1]:5.2f}")
