@@ -500,7 +500,7 @@ results.table()
 #
 # The loss asks $z$ to be invariant to the augmentation, so $z$ loses what the augmentation changes, such as colour or
 # orientation, though a downstream task may need it. $h$, one layer earlier, still has it. In the paper a linear
-# classifier on $h$ beats one on $z$ by more than 10 points; on our easier task the gap is far smaller (notebook 06).
+# classifier on $h$ beats one on $z$ by more than 10 points; on our easier task they can hardly be told apart (notebook 06).
 #
 # </details>
 #

@@ -22,6 +22,12 @@ STAND_INS = {
         "budget = {'SimCLR + linear': [0.7, 0.9, 0.95], 'raw pixels + linear': [0.12, 0.17, 0.21]}"
     )
 }
+# The interview's widgets change words, not a picture: the control to use, the key, and what must appear.
+INTERVIEW = {
+    "countdown": ("button", "Enter", r"14 min(utes)? 5\d"),
+    "flash_cards": ("button", "Enter", None),
+    "quiz": ("input[type=radio]", "Space", r"1 answered|1 of \d+ answered"),
+}
 WIDGET = re.compile(r"^(?:display\()?widgets\.(\w+)\(", re.MULTILINE)
 SECONDS = 300  # for a whole light notebook
 
@@ -69,6 +75,8 @@ def test_notebook_runs_and_its_widgets_move(stem, open_notebook, explore_map):
     for number in widget_cells(stem):
         if is_live(notebook, number):
             start_stop_and_resume(notebook.output(number))
+        elif controls := INTERVIEW.get(WIDGET.search(notebook.cells()[number]["source"])[1]):
+            use_by_keyboard(notebook.output(number), *controls)
         else:
             move_every_control(notebook.output(number))
     if stem.startswith("05"):
@@ -170,3 +178,16 @@ def start_stop_and_resume(output):
     button["Stop"].click()  # that a run to the end is as good as one never stopped, a unit test says
     wait_until("Resume", 30)
     assert is_loaded(output)
+
+
+def use_by_keyboard(output, control, key, appears):
+    """Use the first control that is enabled with a key; new words must appear in the output."""
+    first = output.locator(f"{control}:not([disabled])").first
+    first.wait_for()
+    before = output.inner_text()
+    first.focus()
+    output.page.keyboard.press(key)
+    deadline = time.monotonic() + 20
+    while output.inner_text() == before or (appears and not re.search(appears, output.inner_text())):
+        assert time.monotonic() < deadline, f"{key} on {control} changed nothing: {output.inner_text()[:300]}"
+        output.page.wait_for_timeout(50)

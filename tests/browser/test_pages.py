@@ -37,7 +37,8 @@ def test_page_shows_its_figures_and_formulas_and_asks_nobody(path, watched, open
     figures = sum(
         "<img" in o.get("data", {}).get("text/html", "") for c in notebook.cells for o in c.get("outputs", [])
     )
-    assert page.locator(".jp-OutputArea-output img").count() >= figures > 0
+    assert page.locator(".jp-OutputArea-output img").count() >= figures
+    assert figures > 0 or path.stem == "10_interview", "a notebook of the core without a figure"
     assert page.get_by_text("$$").count() == 0, "a formula is left as text"
     watched.check()
 
