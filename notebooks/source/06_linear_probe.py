@@ -226,8 +226,8 @@ widgets.label_budget_explorer(FRACTIONS, budget, chance=1 / data.num_classes)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Few labels: a linear classifier on the frozen encoder is far ahead of everything else. Fine-tuning on the same hundred
 # pictures loses half of what pretraining had found: hundreds of steps move every weight towards ninety pictures (ten are
-# held out), at a learning rate that suits thousands. (Try `lr=1e-4`.) With all labels it is the other way round:
-# fine-tuning is at least as good as the probe, and from scratch comes within a few points. Differences of a point mean
+# held out), and a smaller learning rate does not save it. With all labels it is the other way round: fine-tuning is at
+# least as good as the probe, and from scratch comes within a few points. Differences of a point mean
 # nothing with one seed.
 #
 # The paper, on ImageNet with a ResNet-50 (section 6): 1% of the labels give 48.3% top-1 and 10% give 65.6% after
