@@ -30,12 +30,13 @@ print(data)
 # | notebook | the question it answers | run time |
 # | --- | --- | --- |
 # | **00 Start here** | what must a representation beat? | under 1 min |
-# | [01 Augmentation](01_augmentation.ipynb) | what should two pictures of "the same thing" share? | 2 to 3 min |
+# | [01 Augmentation](01_augmentation.ipynb) | what should two pictures of "the same thing" share? | 1 min |
 # | [02 NT-Xent](02_nt_xent.ipynb) | how does a loss pull two views together and push all others away? | under 1 min |
-# | [03 Temperature](03_temperature.ipynb) | what does the one knob of that loss do? | 2 to 3 min |
-# | [04 Pretraining](04_pretraining.ipynb) | how do encoder, loss and loop fit together? | 2 to 3 min |
-# | [05 Embeddings](05_embeddings.ipynb) | what did the encoder learn, and what did it throw away? | 1 to 2 min |
+# | [03 Temperature](03_temperature.ipynb) | what does the one knob of that loss do? | 2 min |
+# | [04 Pretraining](04_pretraining.ipynb) | how do encoder, loss and loop fit together? | 2 min |
+# | [05 Embeddings](05_embeddings.ipynb) | what did the encoder learn, and what did it throw away? | under 1 min |
 # | [06 Linear probe](06_linear_probe.ipynb) | how good is it, in one number that can be trusted? | 2 to 3 min |
+# | [10 Interview](10_interview.ipynb) | could you explain and code all this on a whiteboard? | under 1 min |
 
 # %% [markdown] slideshow={"slide_type": "notes"}
 # Times are for two CPU cores. Each notebook runs on its own: any section can be run right after the set-up cell at

@@ -10,7 +10,7 @@
 # - spot the bug of drawing one set of random numbers for a whole batch;
 # - explain, with a histogram, why crops alone are a trap, and show it in an experiment.
 #
-# **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebook 00, tensor indexing.
+# **Time**: 25 min to read, about 1 min to run on 2 cores. **Prerequisites**: notebook 00, tensor indexing.
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 from dataclasses import replace

@@ -10,7 +10,7 @@
 # - stop a run, resume it, and prove that nothing changed;
 # - say what each speed-up buys: batched augmentation, memory order, mixed precision, compilation.
 #
-# **Time**: 25 min to read, about 3 min to run on 2 cores. **Prerequisites**: notebooks 01 and 02.
+# **Time**: 25 min to read, about 2 min to run on 2 cores. **Prerequisites**: notebooks 01 and 02.
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math

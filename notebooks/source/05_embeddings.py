@@ -10,7 +10,7 @@
 # - measure, factor by factor, what $h$ keeps and what $z$ loses;
 # - recognise collapse, and say what prevents it.
 #
-# **Time**: 20 min to read, under 2 min to run on 2 cores. **Prerequisites**: notebooks 00 and 02.
+# **Time**: 20 min to read, under 1 min to run on 2 cores. **Prerequisites**: notebooks 00 and 02.
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
