@@ -961,7 +961,7 @@ def softmax_row(
         ax.annotate(
             f"positive {_two(w[k])}", (k, w[k]), xytext=(0, 2), textcoords="offset points", ha="center"
         )
-    axes[-1].set_xlabel("candidate (2N - 1 of them; orange is the positive)")
+    axes[-1].set_xlabel("candidate (2N - 1 of them; orange is the positive; each row has its own scale)")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig
 
@@ -1032,7 +1032,7 @@ def gradient_share(
         + [[p.sum() for p in np.split(_softmax(s, t), cuts)] for t in taus]
     )
     names = ["their number", *(f"gradient, temperature {t:g}" for t in taus)]
-    title = title or "A low temperature takes the gradient from the hardest negatives"
+    title = title or "At a low temperature the hardest negatives carry nearly all of the gradient"
     parts = ", ".join(f"{_percent(r[0])} at temperature {t:g}" for t, r in zip(taus, shares[1:], strict=True))
     alt = (
         f"Of {len(s)} negatives the {first} most similar to the anchor, {_percent(shares[0, 0])} of them, "

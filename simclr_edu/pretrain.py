@@ -168,7 +168,8 @@ class PretrainConfig:
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings that decide the weights: a run may only be resumed under the same ones."""
-        return {k: v for k, v in asdict(self).items() if k not in _NOT_IN_FINGERPRINT}
+        settings = asdict(self) | {"strength": self.jitter_strength}
+        return {k: v for k, v in settings.items() if k not in _NOT_IN_FINGERPRINT}
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -384,8 +385,11 @@ def _order(config: PretrainConfig, n: int, epoch: int) -> Tensor:
 
 
 def _check_resumable(run: Run, state: dict[str, Any], path: Path) -> None:
-    saved, wanted = dict(state["config"]), asdict(run.config)
-    differing = [k for k in run.config.fingerprint() if saved.get(k) != wanted[k]]
+    wanted = run.config.fingerprint()
+    known = {f.name for f in fields(PretrainConfig)}
+    there = PretrainConfig(**{k: v for k, v in state["config"].items() if k in known}).fingerprint()
+    saved = {k: there[k] for k in wanted if k in state["config"]}  # one of an older version lacks some
+    differing = [k for k in wanted if k not in saved or saved[k] != wanted[k]]
     if differing:
         changes = ", ".join(f"{k} {saved.get(k)!r} there and {wanted[k]!r} here" for k in differing)
         raise CheckpointError(f"{path} is of another configuration and cannot be resumed: {changes}")

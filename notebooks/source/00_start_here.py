@@ -86,14 +86,8 @@ print(data)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 first = torch.cat([(data.train_labels == k).nonzero()[:10, 0] for k in range(10)])  # (100,)
-plots.show(
-    plots.image_grid(
-        data.train_images[first],
-        columns=10,
-        row_names=data.class_names,
-        title="Ten pictures of each class: only the silhouette is the class",
-    )
-)
+shown, title = data.train_images[first], "Ten pictures of each class: only the silhouette is the class"
+plots.show(plots.image_grid(shown, columns=10, row_names=data.class_names, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Everything else is a **nuisance factor**: it changes the pixels and says nothing about the class. Because the pictures

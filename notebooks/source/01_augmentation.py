@@ -2,8 +2,8 @@
 # # 01 Augmentation: what two views of one picture should share
 #
 # In contrastive learning nobody says what a picture shows. The only teacher is the **augmentation**: the random change
-# that turns one picture into two **views**. Whatever survives it, the encoder may use; whatever it destroys, the
-# encoder learns to ignore.
+# that turns one picture into two **views**. Whatever survives it, the encoder may use; whatever it destroys
+# cannot help to find the other view, so there is no reason to keep it.
 #
 # **You will be able to**
 # - build the five operations of SimCLR's augmentation on batches, and the function that returns two views;
@@ -185,31 +185,32 @@ plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
 # ## Drawn per picture, or once for the batch?
 #
 # Many tensor libraries draw **one** set of random numbers a call. Called on a batch, they give every picture the same
-# crop and the same colours. The code runs, and the pictures look fine one by one. But if every picture is turned by the
-# same 40 degrees of hue, the reddest picture of view 1 is still the odd one out in view 2: the colours still tell which
-# two belong together.
+# crop and the same colours. The code runs, and the pictures look fine one by one. But a step then sees two draws in place
+# of $2N$: one step in 25 compares gray pictures with gray ones throughout (0.2 times 0.2), one in 25 has no jitter in either
+# view, and what a step teaches hangs on the luck of two draws.
 #
 # *Before you run the next cell: in one of the two rows every picture got the same draw. Can you tell which by eye?*
 
 # %% slideshow={"slide_type": "-"}
 pictures = data.train_images[:8]  # (8, 3, 32, 32)
 drawn = recipe.draw(8, 32, 32, generator=torch.Generator().manual_seed(33))
-per_picture = recipe.apply(pictures, drawn)  # (8, 3, 32, 32)
-per_batch = recipe.apply(pictures, drawn[torch.zeros(8, dtype=torch.long)])  # the first draw for all
-rows = [("row A", per_batch), ("row B", per_picture)]
+draws = [drawn, drawn[torch.zeros(8, dtype=torch.long)]]  # one for each picture; the first for all
+order = torch.randperm(2, generator=generator).tolist()
+rows = [(f"row {name}", recipe.apply(pictures, draws[i])) for name, i in zip("AB", order, strict=True)]
 plots.show(plots.augmentation_steps(rows, title="Eight pictures, augmented: in which row is the bug?"))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# By eye it is guesswork, which is why this bug lives long. A test is easy: give the same picture eight times.
+# By eye it is guesswork, which is why this bug lives long. A test is easy: give the same picture eight times, and look at
+# the standard deviation over the eight views, averaged over the pixels. Where it is 0, there is the bug.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 same_picture = data.train_images[3].expand(8, 3, 32, 32)
-for name, rows in (("row A", drawn[torch.zeros(8, dtype=torch.long)]), ("row B", drawn)):
-    print(f"{name}: spread over the batch {recipe.apply(same_picture, rows).std(0).mean():.3f}")
+for name, i in zip("AB", order, strict=True):
+    print(f"row {name}: spread over the batch {recipe.apply(same_picture, draws[i]).std(0).mean():.3f}")
 assert recipe(same_picture, generator=generator).std(0).mean() > 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 1 (one line, 3 min): flip where the coin says so
+# ### Exercise 1 (one line, 3 min, without scrolling up): flip where the coin says so
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -238,7 +239,7 @@ exercises.check_horizontal_flip(my_flip)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 2 (two lines, 5 min): grayscale
+# ### Exercise 2 (two lines, 5 min, without scrolling up): grayscale
 #
 # Weights of the eye: 0.299 red, 0.587 green, 0.114 blue. The result keeps three channels.
 
@@ -309,7 +310,7 @@ exercises.check_two_views(my_two_views)
 # 2020, figure 6).
 
 # %% slideshow={"slide_type": "-"}
-TOP = 0.5  # one scale for the three figures
+TOP = 0.7  # one scale for the three figures
 crop_only = SimCLRAugment(224, color=False, flip=False, crop_scale=(0.2, 0.5))
 a, b = crop_only(photo.expand(2, 3, 224, 224), generator=torch.Generator().manual_seed(4))
 other = crop_only(sample_photographs(224)[:1], generator=torch.Generator().manual_seed(4))[0]
@@ -326,7 +327,7 @@ plots.show(plots.colour_histograms(a, other, names=("crop A", "other picture"), 
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 jitter = SimCLRAugment(224, strength=1.0, crop=False, flip=False, grayscale=0)
-ja, jb = jitter(torch.stack([a, b]), generator=torch.Generator().manual_seed(0))
+ja, jb = jitter(torch.stack([a, b]), generator=torch.Generator().manual_seed(7))
 title = "The same two crops after colour jitter: no longer alike"
 plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=title, top=TOP))
 
@@ -337,8 +338,8 @@ plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=tit
 # augmentation differs. Each is then judged by a linear probe on 2,000 test pictures.
 #
 # How NT-Xent, the loss, works is the subject of notebook 02; here it is a black box that pulls the two views of a picture
-# together. The **pretext accuracy** is the share of views whose nearest other view, of all $2N-1$ in the batch, is
-# its positive.
+# together. The **pretext accuracy** (**contrastive accuracy** from notebook 02 on) is the share of views whose nearest
+# other view, of all $2N-1 = 511$ in the batch, is its positive; chance is 0.2%.
 #
 # *Before you run the next cell: rank the three by linear probe. And which will have the best pretext accuracy?*
 
@@ -361,7 +362,7 @@ bars = plots.bar_with_error(
     names,
     [probes[n]["linear"] for n in names],
     chance=0.1,
-    title=f"Crops without colour: {probes['crop only']['linear']:.0%}, hardly more than raw pixels",
+    title=f"Crops without colour: {probes['crop only']['linear']:.0%}; with colour: {probes['crop + colour']['linear']:.0%}",
 )
 plots.show(bars)
 assert probes["crop only"]["linear"] <= 0.35
@@ -373,7 +374,7 @@ assert pretext["crop only"] > pretext["crop + colour"]
 # Read the two columns together. Crop only and colour only both solve the pretext task; one is the worst representation of
 # the three, below even the random encoder of notebook 00, the other is the best. **Pretext accuracy does not tell you
 # which.** What counts is by which cue the task was solved. Let us ask the encoders what they know: how well can
-# the hue of the silhouette, and its height in the picture, be read off their features by a linear model?
+# the hue of the silhouette, and how high up its centre lies, be read off their features by a linear model?
 
 # %% slideshow={"slide_type": "-"}
 known = {}
@@ -386,14 +387,16 @@ for name, run in runs.items():
 assert all(known["crop only", "hue"] > known[name, "hue"] + 0.1 for name in ("colour only", "crop + colour"))
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# The share of the variance that a linear read-out explains, **R²**, is 1 for a perfect read-out and 0 for guessing the mean.
-# Crop only knows the hue best and where the silhouette lies least: colour was all it needed. Colour only has all but
-# dropped the hue. The pair, after so short a training, is on its way.
+# The share of the variance that a linear read-out explains, **R²**, is 1 for a perfect read-out and 0 for guessing the mean;
+# a hue, which is an angle, is read as its sine and cosine. Crop only knows the hue best and where the silhouette lies
+# least: colour was all it needed. Colour only has all but dropped the hue. The pair, after so short a training, is on
+# its way there. It knows the place best of all, although crops shift it: they shift it only a little, so it still helps to
+# find the other view (notebook 05 measures how much).
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Colour alone does well here, better than the pair after so short a training, and that is a property of our data, not a
-# law: every silhouette is drawn whole, near the middle and at nearly one size, so there is little for crops to teach, and
-# they make the task slower to learn. On photographs, where objects come at any size and place, the paper found that no
+# law: every silhouette is drawn almost whole, in the middle third and at nearly one size, so there is little for crops to teach,
+# and they make the task slower to learn (one seed, five epochs). On photographs, where objects come at any size and place, the paper found that no
 # single transformation suffices, and that crop with colour distortion is the pair that stands out (section 3.1, figure 5).
 # What carries over is the trap: **crops without colour fail.**
 #
@@ -426,9 +429,9 @@ results.table()
 #
 # <details><summary>What goes wrong when one set of augmentation parameters is used for a whole batch?</summary>
 #
-# All pictures of a view get the same crop and the same colours. If all hues turn by the same angle, the reddest picture of
-# view 1 is still the odd one out in view 2: colour still identifies a picture, and the shortcut that the jitter should
-# close stays open. It is hard to see: each picture looks plausible, and the loss falls.
+# All pictures of a view get the same crop and the same colours, so a step sees two random draws in place of $2N$. Some steps
+# are without any colour, some without any jitter, and what a step teaches hangs on the luck of two draws. It is hard
+# to see: each picture looks plausible, and the loss falls. Augmenting one picture eight times shows it at once.
 #
 # </details>
 #

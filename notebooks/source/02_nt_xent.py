@@ -121,7 +121,7 @@ print(f"NT-Xent: {sum(by_hand) / 4:.4f}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 3. As loops
 #
-# The same in code for any $N$: Algorithm 1 of the paper, word for word. Slow, but easy to trust.
+# The same in code for any $N$: Algorithm 1 of the paper, with the views stacked. Slow, but easy to trust.
 
 
 # %% slideshow={"slide_type": "-"}
@@ -223,8 +223,8 @@ for n in (8, 64, 512):
     assert abs(random - guess) < 0.1 and abs(collapsed - guess) < 1e-4
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Random vectors land close to the line, a little above it at small $\tau$. **Collapse**, every picture on one
-# point, lands exactly on it. A loss at $\ln(2N-1)$ says that nothing is told apart; it does not say why.
+# Random vectors land close to the line, a little above it at $\tau = 0.5$ and further at a smaller one. **Collapse**, every picture on one
+# point, lands exactly on it. A loss at $\ln(2N-1)$ says that all candidates get nearly the same probability; it does not say why.
 #
 # The line moves with the batch size, so losses of different batch sizes do not compare.
 
@@ -274,7 +274,7 @@ results.record("SimCLR, short run", notebook="02", seed=SEED, profile=profile, *
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # And who wins where the positive does not? Four lost anchors; beside each its positive, then the three negatives
-# that came out on top. Such negatives are **hard**: they look like the anchor, and some are of its class. The
+# that came out on top. Such negatives are **hard**: the network finds them alike, even where you do not, and some are of its class. The
 # loss counts them as wrong nevertheless.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
@@ -355,7 +355,7 @@ for tau in (0.012, 0.011):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Infinity over infinity is NaN. `F.cross_entropy` is safe because it first subtracts the largest logit $m$ of each
 # row, which changes nothing: $\ln\sum_j e^{x_j} = m + \ln\sum_j e^{x_j - m}$. Now every exponent is at most 0. The
-# mask is $-\infty$ and not $-10^9$, because float16 ends at 65,504.
+# mask is $-\infty$ and not $-10^9$, which does not fit into float16: it ends at 65,504.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -447,7 +447,7 @@ exercises.check_nt_xent(nt_xent)
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
-# Stack, normalise, multiply, divide, mask, cross-entropy: six lines. Section 4 has two of them.
+# Stack, normalise, multiply, divide, mask, cross-entropy: six lines. Section 4 has them; try without.
 #
 # </details>
 #

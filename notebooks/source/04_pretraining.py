@@ -479,9 +479,6 @@ exercises.check_train_step(my_train_step)
 #
 # </details>
 
-# %% [markdown] slideshow={"slide_type": "skip"}
-# ## The results table so far
-
 # %% slideshow={"slide_type": "skip"}
 results.table()
 

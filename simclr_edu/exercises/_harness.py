@@ -54,6 +54,7 @@ class Mistake:
     diagnosis: str
     implementations: tuple[Function, ...] = ()
     raises: str | None = None  # a pattern searched for in "IndexError: message"
+    unless: Callable[..., bool] | None = None  # inputs on which the mistake is not defined: not compared
 
 
 class Problem(Exception):
@@ -152,6 +153,11 @@ def _close(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> Tensor:
     )
 
 
+def _same_numbers(got: Tensor, wanted: Tensor) -> bool:
+    """True if the numbers agree exactly, whatever their dtypes."""
+    return got.shape == wanted.shape and torch.equal(got.detach().cpu().double(), wanted.cpu().double())
+
+
 def show(value: object) -> str:
     """Write a number, or a small tensor, in full; a large tensor as its shape."""
     if isinstance(value, Tensor):
@@ -185,7 +191,8 @@ def difference(got: Tensor, wanted: Tensor) -> str:
     if wanted.is_floating_point() and not got.is_floating_point():
         return f"The dtype should be floating point, but is {got.dtype}."
     if not wanted.is_floating_point() and got.dtype != wanted.dtype:
-        return f"The dtype should be {wanted.dtype}, but is {got.dtype}."
+        cause = "The dtype is the problem, not the numbers: the" if _same_numbers(got, wanted) else "The"
+        return f"{cause} dtype should be {wanted.dtype}, but is {got.dtype}."
     if got.is_floating_point() and not got.isfinite().all() and wanted.isfinite().all():
         what = "NaN" if got.isnan().any() else "infinity"
         return f"The result holds {what}, where every value should be finite."
@@ -472,6 +479,8 @@ class Exercise:
     def _place(self, inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
         if self.place is not None:
             return self.place(inputs, got, wanted)
+        if got is not None and _same_numbers(got, wanted):
+            return ""  # the dtype differs, which two equal rows of numbers would only hide
         case = f"Smallest failing case: {show_arguments(self.inputs or self.parameters, inputs)}"
         return case if got is None else f"{case}: {expected_and_got(got, wanted, self.rtol, self.atol)}"
 
@@ -495,9 +504,9 @@ class Exercise:
                 known = ["It works for some inputs and not for others: is a size fixed in your code?"]
             stop("\n  ".join([*known[:1], explain_error(outcome.error)]) + place)
         for mistake in self.mistakes:
-            if any(
-                self._is_what(implementation, cases, outcomes) for implementation in mistake.implementations
-            ):
+            unless = mistake.unless
+            tried = [(c, o) for c, o in zip(cases, outcomes, strict=True) if unless is None or not unless(*c)]
+            if any(self._is_what(implementation, tried) for implementation in mistake.implementations):
                 stop(mistake.diagnosis + place)
         again = self._attempt(function, inputs)
         if again.error is None and not self._agree(again.value, outcome.value):
@@ -511,9 +520,9 @@ class Exercise:
     def _explain(self, inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return difference(got, wanted)
 
-    def _is_what(self, implementation: Function, cases: list[Arguments], outcomes: list[Outcome]) -> bool:
+    def _is_what(self, implementation: Function, tried: list[tuple[Arguments, Outcome]]) -> bool:
         """True if the learner's results are those of a mistake, on every case that gave a result."""
-        for inputs, outcome in zip(cases, outcomes, strict=True):
+        for inputs, outcome in tried:
             if outcome.error is not None:
                 continue
             expected = self._attempt(implementation, inputs)

@@ -31,69 +31,72 @@ def _flip_cases(seed: int) -> list[Arguments]:
         rng = generator(1000 * seed + k)
         height = size + whole(rng, 0, 2)
         x = torch.rand(size, 3, height, height + 1, generator=rng)  # (B, 3, H, W), not square
-        flips = torch.rand(size, generator=rng) < 0.5
-        flips[0], flips[-1] = k % 2 == 0, k % 2 == 1  # always some of each
-        cases.append((x, flips))
+        coin = torch.rand(size, generator=rng) < 0.5
+        coin[0], coin[-1] = k % 2 == 0, k % 2 == 1  # always some of each
+        cases.append((x, coin))
     return cases + [(cases[0][0].clone(), torch.full((2,), every)) for every in (False, True)]
 
 
-def _flip_loop(x: Tensor, flips: Tensor) -> Tensor:
+def _flip_loop(x: Tensor, coin: Tensor) -> Tensor:
     out = x.clone()
     width = x.shape[3]
     for b in range(len(x)):
         for column in range(width):
-            out[b, :, :, column] = x[b, :, :, width - 1 - column if flips[b] else column]
+            out[b, :, :, column] = x[b, :, :, width - 1 - column if coin[b] else column]
     return out
 
 
-def _flip_where(x: Tensor, flips: Tensor, dims: tuple[int, ...]) -> Tensor:
-    return torch.where(flips[:, None, None, None], x.flip(dims), x)
+def _flip_where(x: Tensor, coin: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return torch.where(coin[:, None, None, None], x.flip(dims), x)
 
 
 HORIZONTAL_FLIP = Exercise(
     name="horizontal_flip",
-    parameters=("x", "flips"),
+    parameters=("x", "coin"),
     cases=_flip_cases,
     oracles=(_flip_loop,),
     mistakes=(
-        Mistake("No image was flipped: the output is the input.", (lambda x, flips: x.clone(),)),
-        Mistake("Every image was flipped; flips says which ones.", (lambda x, flips: x.flip(3),)),
+        Mistake("No image was flipped: the output is the input.", (lambda x, coin: x.clone(),)),
+        Mistake(
+            "Every image was flipped; the second argument, coin, says which ones.",
+            (lambda x, coin: x.flip(3),),
+        ),
         Mistake(
             "It is upside down: the rows were reversed. A horizontal flip reverses the last dimension, the "
             "width.",
-            (lambda x, flips: _flip_where(x, flips, (2,)),),
+            (lambda x, coin: _flip_where(x, coin, (2,)),),
         ),
         Mistake(
             "Both sides were reversed, a turn by 180 degrees. Only the width is to be reversed.",
-            (lambda x, flips: _flip_where(x, flips, (2, 3)),),
+            (lambda x, coin: _flip_where(x, coin, (2, 3)),),
         ),
         Mistake(
-            "The wrong images were flipped: those where flips is False.",
-            (lambda x, flips: _flip_where(x, ~flips, (3,)),),
+            "The wrong images were flipped: those where coin is False.",
+            (lambda x, coin: _flip_where(x, ~coin, (3,)),),
         ),
         Mistake(
-            "One decision was taken for the whole batch. Each image has its own entry in flips.",
+            "One decision was taken for the whole batch. Each image has its own entry in coin.",
             (
-                lambda x, flips: x.flip(3) if flips.any() else x,
-                lambda x, flips: x.flip(3) if flips.all() else x,
-                lambda x, flips: x.flip(3) if flips[0] else x,
+                lambda x, coin: x.flip(3) if coin.any() else x,
+                lambda x, coin: x.flip(3) if coin.all() else x,
+                lambda x, coin: x.flip(3) if coin[0] else x,
             ),
         ),
         Mistake(
             "The colour channels were reversed (red became blue). The width is the last dimension of (B, "
             "3, H, W).",
-            (lambda x, flips: x.flip(1), lambda x, flips: _flip_where(x, flips, (1,))),
+            (lambda x, coin: x.flip(1), lambda x, coin: _flip_where(x, coin, (1,))),
         ),
         Mistake(
             "Images changed places: the batch dimension was reversed, not the width.",
-            (lambda x, flips: x.flip(0), lambda x, flips: _flip_where(x, flips, (0,))),
+            (lambda x, coin: x.flip(0), lambda x, coin: _flip_where(x, coin, (0,))),
         ),
         Mistake(
             "Only the flipped images came back. The others belong in the output too, in their places.",
-            (lambda x, flips: x[flips].flip(3),),
+            (lambda x, coin: x[coin].flip(3),),
         ),
         Mistake(
-            "flips has shape (B,), x has four dimensions: give flips three more of size 1, so that it "
+            "coin has shape (B,), x has four dimensions: give coin three more of size 1, so that it "
             "lines up with the batch and not with the width.",
             raises=r"must match the size of tensor|not broadcastable",
         ),
@@ -107,9 +110,9 @@ def diagnose_horizontal_flip(flip: Function, seed: int = 0) -> Verdict:
 
 
 def check_horizontal_flip(flip: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Check ``flip(x, flips)``: mirror left to right the images that ``flips`` picks, and print a verdict.
+    """Check ``flip(x, coin)``: mirror left to right the images that ``coin`` picks, and print a verdict.
 
-    ``x`` is (B, 3, H, W) float, ``flips`` (B,) bool, the result (B, 3, H, W). Difficulty 1 of 5, 4 minutes.
+    ``x`` is (B, 3, H, W) float, ``coin`` (B,) bool, the result (B, 3, H, W). Difficulty 1 of 5, 4 minutes.
     """
     report(diagnose_horizontal_flip(flip))
 
@@ -238,6 +241,17 @@ def _rows(images: Tensor, candidates: Tensor) -> list[int]:
     return [int(row.nonzero()[0]) if row.any() else -1 for row in equal]
 
 
+def _contents(output: object) -> str:
+    """Say what a value is, and of a list or tuple what its entries are."""
+    if not isinstance(output, (tuple, list)):
+        return kind(output)
+    of = " and ".join(sorted({f"{type(entry).__name__.lower()}s" for entry in output}))
+    text = f"{kind(output)} of length {len(output)}" + (f" whose entries are {of}" if of else "")
+    if output and all(isinstance(entry, (tuple, list)) and len(entry) == 2 for entry in output):
+        text += ". Those are pairs, one for each image; wanted is one pair of whole batches"
+    return text
+
+
 def _judge_views(two_views: Function, x: Tensor) -> None:
     augment = _Augment()
     output = call_or_stop(two_views, (augment, x), ("augment", "x"))
@@ -253,8 +267,7 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
         or len(output) != 2
         or not all(isinstance(v, Tensor) for v in output)
     ):
-        length = f" of length {len(output)}" if isinstance(output, (tuple, list)) else ""
-        stop(f"It must return two tensors, (v1, v2), but it returned {kind(output)}{length}.")
+        stop(f"It must return two tensors, (v1, v2), but it returned {_contents(output)}.")
     v1, v2 = output
     if len(v1) * 2 == len(x) == len(v2) * 2:
         stop(

@@ -16,6 +16,7 @@ from simclr_edu.exercises._harness import (
     agree,
     between,
     call_or_stop,
+    difference,
     generator,
     read_number,
     report,
@@ -137,6 +138,15 @@ def _after_deleting(n: int) -> Tensor:
     return target - (target > torch.arange(2 * n)).long()
 
 
+def _explain_index(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Name the shift of row numbers that were rolled round by another one than N."""
+    rows = torch.arange(len(wanted))
+    if got.shape == wanted.shape and got.dtype == wanted.dtype and torch.equal(got, rows.roll(-int(got[0]))):
+        shift = min(-int(got[0]), len(rows) - int(got[0]), key=abs)
+        return f"These are the row numbers rolled by {shift}; the positive lies n rows away."
+    return difference(got, wanted)
+
+
 POSITIVE_INDEX = Exercise(
     name="positive_index",
     parameters=("n",),
@@ -199,6 +209,7 @@ POSITIVE_INDEX = Exercise(
             ),
         ),
     ),
+    explain=_explain_index,
 )
 
 
@@ -323,7 +334,7 @@ _SLIPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "denominator",
         ("no positive",),
-        "The denominator excludes the positive. The softmax has 2N-1 candidates: the positive and 2(N-1) "
+        "The denominator leaves out the positive. The softmax has 2N-1 candidates: the positive and 2(N-1) "
         "negatives.",
     ),
     ("reduction", ("sum",), "The 2N terms are summed, not averaged."),
@@ -398,8 +409,16 @@ def _single(part: str, ways: tuple[str, ...]) -> tuple[Function, ...]:
     return tuple(_loss_with(**{part: way}) for way in ways)
 
 
+def _no_negatives(part: str) -> Function | None:
+    """For a denominator of negatives alone: with N = 1 it is empty, and log(0) depends on the rounding."""
+    return (lambda z1, z2, temperature: len(z1) == 1) if part == "denominator" else None
+
+
 _LOSS_MISTAKES = (
-    *(Mistake(diagnosis, _single(part, ways)) for part, ways, diagnosis in _SLIPS),
+    *(
+        Mistake(diagnosis, _single(part, ways), unless=_no_negatives(part))
+        for part, ways, diagnosis in _SLIPS
+    ),
     Mistake(
         "The diagonal was deleted, but the target column was not shifted. In the first N rows the positive "
         "moved one column to the left, and for row N-1 the old column does not exist any more.",
@@ -447,6 +466,7 @@ _LOSS_MISTAKES = (
         Mistake(
             f"Two mistakes at once. First: {one} Second: {two}",
             tuple(_loss_with(**{a: v, b: w}) for v in vs for w in ws),
+            unless=_no_negatives(a) or _no_negatives(b),
         )
         for (a, vs, one), (b, ws, two) in combinations(_SLIPS, 2)
         if a != b and (a, *ws) != ("anchors", "over N")  # that is N anchors and nothing else wrong
@@ -473,6 +493,28 @@ def _gradient(f: Function, seed: int) -> None:
                 stop(f"The value is right, but the gradient {cause} {name}: part of the graph was detached.")
 
 
+def _at_low_temperature(f: Function, seed: int) -> None:
+    """Once values and gradients agree: at temperature 0.01, exp(similarity / temperature) overflows."""
+    rng = generator(1000 * seed + 20)
+    centre = F.normalize(torch.randn(6, generator=rng), dim=0)
+    z1, z2 = centre + 0.06 * torch.randn(2, 3, 6, generator=rng)  # (3, 6) each, every cosine above 0.887
+    got = read_number(call_or_stop(f, (z1, z2, 0.01), ("z1", "z2", "temperature")))
+    wanted = _loss_loop(z1.double(), z2.double(), 0.01)
+    values = f"expected {float(wanted):.4g}, got {float(got.detach()):.4g}"
+    if not got.isfinite():
+        stop(
+            f"Right at moderate temperatures, but at 0.01: {values}. There exp(similarity / temperature) "
+            "overflows: in float32 exp() is infinity above 88.7."
+        )
+    if not agree(got, wanted, 1e-2, 1e-3):
+        stop(f"Right at moderate temperatures, but at 0.01: {values}. Are large logits cut off?")
+
+
+def _gradient_and_stability(f: Function, seed: int) -> None:
+    _gradient(f, seed)
+    _at_low_temperature(f, seed)
+
+
 NT_XENT = Exercise(
     name="nt_xent",
     parameters=("z1", "z2", "temperature"),
@@ -480,7 +522,7 @@ NT_XENT = Exercise(
     oracles=(_loss_loop,),
     mistakes=_LOSS_MISTAKES,
     read=read_number,  # a plain float fails later, for want of a gradient
-    then=_gradient,
+    then=_gradient_and_stability,
 )
 
 
@@ -492,7 +534,8 @@ def diagnose_nt_xent(f: Function, seed: int = 0) -> Verdict:
 def check_nt_xent(f: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     """Check ``f(z1, z2, temperature)``, the NT-Xent loss of two views (N, d), a scalar, and print a verdict.
 
-    Values and gradients are compared (Chen et al. 2020, section 2.1). Difficulty 4 of 5, 20 minutes.
+    Values and gradients are compared (Chen et al. 2020, section 2.1), and the value at a temperature so low
+    that a plain exp() overflows. Difficulty 4 of 5, 20 minutes.
     """
     report(diagnose_nt_xent(f))
 
@@ -587,6 +630,14 @@ STABLE_LOGSUMEXP = Exercise(
             "Cutting the logits off at a limit changes the answer. A shift that is undone afterwards does "
             "not.",
             tuple(lambda x, c=c: x.clamp(max=c).exp().sum(1).log() for c in (50.0, 80.0, 85.0, 88.0)),
+        ),
+        Mistake(
+            "A maximum per row and a sum per row were added in two different shapes: (M, 1) + (M,) "
+            "broadcasts to (M, M).",
+            (
+                lambda x: x.amax(1, keepdim=True) + (x - x.amax(1, keepdim=True)).exp().sum(1).log(),
+                lambda x: x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1, keepdim=True).log(),
+            ),
         ),
         Mistake(
             "The maxima, one per row, do not line up with x. Keep the reduced dimension (keepdim) where "

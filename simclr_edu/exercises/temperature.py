@@ -120,12 +120,31 @@ def _share_by_autograd(similarities: Tensor, temperature: float) -> Tensor:
     return gradient / gradient.sum()
 
 
+def _minus_first(weights: Tensor) -> Tensor:
+    """Weights minus 1 at the first entry, as if that one were the positive."""
+    return weights - F.one_hot(torch.tensor(0), len(weights))
+
+
 GRADIENT_SHARE = Exercise(
     name="gradient_share",
     parameters=("similarities", "temperature"),
     cases=lambda seed: _similarity_cases(seed + 50),
     oracles=(_share_by_autograd,),
     mistakes=(
+        Mistake(
+            "The first entry was treated as the positive. All entries are negatives; there is no positive to "
+            "remove.",
+            (
+                lambda s, t: (s[1:] / t).softmax(0),
+                lambda s, t: _share((s[1:] / t).exp()),
+                lambda s, t: (s / t).softmax(0)[1:],
+                lambda s, t: _share((s / t).exp())[1:],
+                lambda s, t: F.pad((s[1:] / t).softmax(0), (1, 0)),
+                lambda s, t: F.pad((s / t).softmax(0)[1:], (1, 0)),
+                lambda s, t: _minus_first((s / t).softmax(0)),
+                lambda s, t: _minus_first((s / t).softmax(0)) / t,
+            ),
+        ),
         Mistake("The temperature is ignored.", (lambda s, t: s.softmax(0),)),
         Mistake(
             "The similarities are multiplied by the temperature instead of divided by it.",
@@ -211,6 +230,21 @@ def _uniformity_loop(z: Tensor, t: float) -> Tensor:
     return torch.log(torch.stack(potential).sum() / len(pairs))
 
 
+def _of_cosines(sign: int, power: int, itself: bool) -> Function:
+    """The measure with cosines, or their squares, where the squared distances belong."""
+
+    def measure(z: Tensor, t: float) -> Tensor:
+        exponentials = (sign * t * (z @ z.T) ** power).exp()  # (M, M)
+        different = ~torch.eye(len(z), dtype=torch.bool)
+        return (exponentials if itself else exponentials[different]).mean().log()
+
+    return measure
+
+
+def _of_half_squares(z: Tensor, t: float) -> Tensor:
+    return (-t * _squares(z) / 2).exp().mean().log()
+
+
 def _squares(z: Tensor) -> Tensor:
     return torch.pdist(z) ** 2  # every pair once, (M (M - 1) / 2,)
 
@@ -251,12 +285,13 @@ UNIFORMITY = Exercise(
             ),
         ),
         Mistake(
-            "That uses similarities in place of squared distances.",
-            (
-                lambda z, t: torch.log((t * (z @ z.T)).exp()[~torch.eye(len(z), dtype=torch.bool)].mean()),
-                lambda z, t: torch.log((-t * (z @ z.T)).exp()[~torch.eye(len(z), dtype=torch.bool)].mean()),
-                lambda z, t: torch.log((t * (z @ z.T)).exp().mean()),
-            ),
+            "These are cosines, not squared distances.",
+            tuple(_of_cosines(s, p, i) for s in (-1, 1) for p in (1, 2) for i in (False, True)),
+        ),
+        Mistake(
+            "The exponent is half of what it should be. 1 - cosine, for one, is only half the squared "
+            "distance.",
+            (_of_half_squares,),
         ),
         Mistake(
             "The outer sign is turned round. Uniformity is the logarithm itself, at most 0, lower is more "

@@ -32,28 +32,26 @@ def diagnose(name, function, seed):
 
 # --- 01: horizontal flip ---
 
-wrong("horizontal_flip", "No image was flipped")(lambda x, flips: x.clone())
-wrong("horizontal_flip", "Every image was flipped")(lambda x, flips: torch.flip(x, [3]))
+wrong("horizontal_flip", "No image was flipped")(lambda x, coin: x.clone())
+wrong("horizontal_flip", "the second argument, coin,")(lambda x, coin: torch.flip(x, [3]))
 wrong("horizontal_flip", "upside down")(
-    lambda x, flips: torch.stack([i.flip(1) if f else i for i, f in zip(x, flips, strict=True)])
+    lambda x, coin: torch.stack([i.flip(1) if f else i for i, f in zip(x, coin, strict=True)])
 )
-wrong("horizontal_flip", "turn by 180")(
-    lambda x, flips: torch.where(flips.view(-1, 1, 1, 1), x.flip(2, 3), x)
+wrong("horizontal_flip", "turn by 180")(lambda x, coin: torch.where(coin.view(-1, 1, 1, 1), x.flip(2, 3), x))
+wrong("horizontal_flip", "where coin is False")(
+    lambda x, coin: torch.where(coin.view(-1, 1, 1, 1), x, x.flip(3))
 )
-wrong("horizontal_flip", "where flips is False")(
-    lambda x, flips: torch.where(flips.view(-1, 1, 1, 1), x, x.flip(3))
-)
-wrong("horizontal_flip", "One decision")(lambda x, flips: x.flip(3) if bool(flips[0]) else x.clone())
-wrong("horizontal_flip", "One decision")(lambda x, flips: x.flip(3) if flips.any() else x.clone())
-wrong("horizontal_flip", "colour channels were reversed")(lambda x, flips: x.flip(1))
-wrong("horizontal_flip", "Images changed places")(lambda x, flips: x.flip(0))
-wrong("horizontal_flip", "Only the flipped images")(lambda x, flips: x[flips].flip(3))
-wrong("horizontal_flip", "lines up with the batch")(lambda x, flips: torch.where(flips, x.flip(3), x))
+wrong("horizontal_flip", "One decision")(lambda x, coin: x.flip(3) if bool(coin[0]) else x.clone())
+wrong("horizontal_flip", "One decision")(lambda x, coin: x.flip(3) if coin.any() else x.clone())
+wrong("horizontal_flip", "colour channels were reversed")(lambda x, coin: x.flip(1))
+wrong("horizontal_flip", "Images changed places")(lambda x, coin: x.flip(0))
+wrong("horizontal_flip", "Only the flipped images")(lambda x, coin: x[coin].flip(3))
+wrong("horizontal_flip", "lines up with the batch")(lambda x, coin: torch.where(coin, x.flip(3), x))
 
 
 @wrong("horizontal_flip", "in place")
-def flip_in_place(x, flips):
-    x[flips] = x[flips].flip(3)
+def flip_in_place(x, coin):
+    x[coin] = x[coin].flip(3)
     return x
 
 
@@ -89,6 +87,12 @@ wrong("two_views", "cut in halves")(
     lambda augment, x: augment(x).chunk(2) if len(x) % 2 == 0 else (x[:2], x[2:])
 )
 wrong("two_views", "two tensors")(lambda augment, x: torch.stack([augment(x), augment(x)]))
+wrong("two_views", "a list of length 2 whose entries are tuples. Those are pairs, one for each image")(
+    lambda augment, x: [tuple(augment(i.expand(2, -1, -1, -1))) for i in x]
+)
+wrong("two_views", "a tuple of length 2 whose entries are lists")(
+    lambda augment, x: (list(augment(x)), list(augment(x)))
+)
 wrong("two_views", "view of image")(lambda augment, x: (augment(x), augment(x.flip(0))))
 wrong("two_views", "view of image")(lambda augment, x: augment(x.repeat_interleave(2, 0)).chunk(2))
 wrong("two_views", "not what augment returned")(lambda augment, x: (augment(x), augment(x) * 0.5))
@@ -167,6 +171,10 @@ wrong("positive_index", "after the diagonal has been deleted")(
 wrong("positive_index", "only N entries")(lambda n: torch.arange(n, 2 * n))
 wrong("positive_index", "order is reversed")(lambda n: torch.arange(2 * n).flip(0))
 wrong("positive_index", "Both halves point into the second")(lambda n: torch.arange(n).repeat(2) + n)
+wrong("positive_index", "The dtype is the problem, not the numbers")(lambda n: torch.arange(2.0 * n).roll(n))
+wrong("positive_index", "rolled by 1; the positive lies n rows away")(lambda n: torch.arange(2 * n).roll(1))
+wrong("positive_index", "rolled by -1; the positive")(lambda n: torch.arange(2 * n).roll(-1))
+wrong("positive_index", "rolled by 2; the positive")(lambda n: torch.arange(2 * n).roll(2))
 wrong("positive_index", "off by one")(lambda n: (torch.arange(2 * n) + n + 1) % (2 * n))
 
 # --- 02: NT-Xent ---
@@ -251,12 +259,51 @@ def half(z1, z2, temperature):
     return F.cross_entropy(logits[: len(z1)], target[: len(z1)])
 
 
-@wrong("nt_xent", "denominator excludes the positive")
+@wrong("nt_xent", "The denominator leaves out the positive")
 def decoupled(z1, z2, temperature):
     logits, target = scaled(z1, z2, temperature)
     positive = logits.gather(1, target[:, None])
     negatives = logits.scatter(1, target[:, None], -math.inf)
     return (negatives.exp().sum(1, keepdim=True).log() - positive).mean()
+
+
+@wrong("nt_xent", "The denominator leaves out the positive")
+def negatives_by_subtraction(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    power = torch.exp(z @ z.T / temperature)
+    positive = torch.cat([power.diag(len(z1)), power.diag(-len(z1))])
+    return -torch.log(positive / (power.sum(1) - power.diag() - positive)).mean()
+
+
+@wrong("nt_xent", "The denominator leaves out the positive")
+def negatives_with_epsilon(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    positive = logits.gather(1, target[:, None])[:, 0]
+    negatives = logits.exp().scatter(1, target[:, None], 0.0)
+    return -(positive - torch.log(negatives.sum(1) + 1e-8)).mean()
+
+
+@wrong("nt_xent", "overflows: in float32 exp() is infinity above 88.7")
+def plain_powers(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    power = torch.exp(z @ z.T / temperature)
+    positive = torch.cat([power.diag(len(z1)), power.diag(-len(z1))])
+    return -torch.log(positive / (power.sum(1) - power.diag())).mean()
+
+
+@wrong("nt_xent", "overflows: in float32 exp() is infinity above 88.7")
+def plain_powers_in_loops(z1, z2, temperature):
+    z, n, total = F.normalize(torch.cat([z1, z2]), dim=1), len(z1), 0.0
+    for i in range(2 * n):
+        powers = {j: torch.exp(z[i] @ z[j] / temperature) for j in range(2 * n) if j != i}
+        total = total - torch.log(powers[(i + n) % (2 * n)]) + torch.log(sum(powers.values()))
+    return total / (2 * n)
+
+
+@wrong("nt_xent", "Are large logits cut off?")
+def clamped_logits(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return F.cross_entropy(logits.clamp(max=80), target)
 
 
 @wrong("nt_xent", "summed, not averaged")
@@ -380,6 +427,12 @@ wrong("stable_logsumexp", "off at a limit")(lambda x: x.clamp(max=80).exp().sum(
 wrong("stable_logsumexp", "do not line up")(
     lambda x: x.max(1).values + (x - x.max(1).values).exp().sum(1).log()
 )
+wrong("stable_logsumexp", "(M, 1) + (M,) broadcasts to (M, M)")(
+    lambda x: x.amax(1, keepdim=True) + (x - x.amax(1, keepdim=True)).exp().sum(1).log()
+)
+wrong("stable_logsumexp", "(M, 1) + (M,) broadcasts to (M, M)")(
+    lambda x: x.amax(1) + (x - x.amax(1)[:, None]).exp().sum(1, keepdim=True).log()
+)
 wrong("stable_logsumexp", "values and indices")(lambda x: x - x.max(1))
 
 # --- 03: softmax weights ---
@@ -406,6 +459,15 @@ wrong("gradient_share", "the same share")(lambda s, t: torch.ones_like(s) / len(
 wrong("gradient_share", "easiest negatives")(lambda s, t: (-s / t).softmax(0))
 wrong("gradient_share", "p (1 - p)")(lambda s, t: (s / t).softmax(0) - (s / t).softmax(0) ** 2)
 wrong("gradient_share", "hardest negative has 1")(lambda s, t: ((s - s.max()) / t).exp())
+wrong("gradient_share", "All entries are negatives; there is no positive to remove.")(
+    lambda s, t: (s[1:] / t).softmax(0)
+)
+wrong("gradient_share", "there is no positive to remove")(
+    lambda s, t: (s / t).softmax(0)[1:] / (s / t).softmax(0)[1:].sum()
+)
+wrong("gradient_share", "there is no positive to remove")(
+    lambda s, t: (s / t).softmax(0) - torch.eye(len(s))[0]
+)
 wrong("gradient_share", "logarithms of the shares")(lambda s, t: (s / t).log_softmax(0))
 
 # --- 03: uniformity ---
@@ -417,7 +479,18 @@ wrong("uniformity", "wrong sign")(lambda z, t: (t * torch.pdist(z) ** 2).exp().m
 wrong("uniformity", "t is ignored")(lambda z, t: (-2 * torch.pdist(z) ** 2).exp().mean().log())
 wrong("uniformity", "exp and log cancel")(lambda z, t: (-t * torch.pdist(z) ** 2).mean())
 wrong("uniformity", "summed, not averaged")(lambda z, t: (-t * torch.pdist(z) ** 2).exp().sum().log())
-wrong("uniformity", "similarities in place of")(lambda z, t: (t * (z @ z.T)).exp().mean().log())
+wrong("uniformity", "These are cosines, not squared distances")(
+    lambda z, t: (t * (z @ z.T)).exp().mean().log()
+)
+wrong("uniformity", "These are cosines, not squared distances")(
+    lambda z, t: (-t * (z @ z.T)[*torch.triu_indices(len(z), len(z), 1)]).exp().mean().log()
+)
+wrong("uniformity", "These are cosines, not squared distances")(
+    lambda z, t: (-t * (z @ z.T).square()).exp().mean().log()
+)
+wrong("uniformity", "1 - cosine, for one, is only half")(
+    lambda z, t: (-t * (1 - (z @ z.T)[*torch.triu_indices(len(z), len(z), 1)])).exp().mean().log()
+)
 wrong("uniformity", "outer sign")(lambda z, t: -(-t * torch.pdist(z) ** 2).exp().mean().log())
 
 # --- 04: learning rate ---

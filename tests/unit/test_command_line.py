@@ -301,7 +301,7 @@ def test_a_damaged_checkpoint_is_named_and_the_last_good_one_too(tmp_path, folde
         (("--encoder", "resnet18"), "encoder 'tiny' there and 'resnet18' here"),
         (("--temperature", "0.5"), "temperature 0.2 there and 0.5 here"),
         (("--no-color",), "color True there and False here"),
-        (("--strength", "0.25"), "strength 1.0 there and 0.25 here"),
+        (("--strength", "0.25"), "strength 0.5 there and 0.25 here"),
     ],
 )
 def test_another_configuration_is_not_resumed(tmp_path, folder, capsys, changes, words):

@@ -28,18 +28,18 @@ DIAGNOSE = {
 # --- right answers, in several styles -----------------------------------------------------------------------
 
 
-def flip_where(x, flips):
-    return torch.where(flips.view(-1, 1, 1, 1), x.flip(-1), x)
+def flip_where(x, coin):
+    return torch.where(coin.view(-1, 1, 1, 1), x.flip(-1), x)
 
 
-def flip_clone(x, flips):
+def flip_clone(x, coin):
     x = x.clone()
-    x[flips] = x[flips].flip(3)
+    x[coin] = x[coin].flip(3)
     return x
 
 
-def flip_loop(x, flips):
-    return torch.stack([image.flip(2) if flip else image for image, flip in zip(x, flips, strict=True)])
+def flip_loop(x, coin):
+    return torch.stack([image.flip(2) if flip else image for image, flip in zip(x, coin, strict=True)])
 
 
 def gray_weights(x):
@@ -121,7 +121,7 @@ def nt_xent_deleted_diagonal(z1, z2, temperature):
 
 def nt_xent_exponentials(z1, z2, temperature):
     z = F.normalize(torch.cat([z1, z2]), dim=1)
-    power = torch.exp(z @ z.T / temperature)
+    power = torch.exp((z @ z.T - 1) / temperature)  # no cosine is above 1: nothing overflows
     denominator = power.sum(1) - power.diag()
     positive = torch.cat([power.diag(len(z1)), power.diag(-len(z1))])
     return -torch.log(positive / denominator).mean()
@@ -133,7 +133,7 @@ def nt_xent_python_loop(z1, z2, temperature):
     total = 0.0
     for i in range(2 * n):
         others = [z[i] @ z[j] / temperature for j in range(2 * n) if j != i]
-        total = total - z[i] @ z[(i + n) % (2 * n)] / temperature + torch.stack(others).exp().sum().log()
+        total = total - z[i] @ z[(i + n) % (2 * n)] / temperature + torch.stack(others).logsumexp(0)
     return total / (2 * n)
 
 
@@ -557,7 +557,8 @@ def test_a_wrong_type_is_a_sentence(name):
         ),
         ("learning_rate", "return torch.tensor(0.1)", "must return a plain float"),
         ("two_views", "return augment(x)", "must return two tensors, (v1, v2)"),
-        ("two_views", "return augment(x), augment(x), augment(x)", "of length 3"),
+        ("two_views", "return augment(x), augment(x), augment(x)", "of length 3 whose entries are tensors"),
+        ("two_views", "return []", "it returned a list of length 0."),
         ("label_subset", "return labels.tolist()", "list of"),
         ("learning_rate", "return float('nan')", "got nan"),
         ("train_step", f"{A_STEP}\nreturn float('nan')", "got nan"),
@@ -719,11 +720,11 @@ def test_the_same_seed_gives_the_same_verdict(name):
 @pytest.mark.parametrize(
     ("name", "body", "argument"),
     [
-        ("horizontal_flip", "x[flips] = x[flips].flip(3)\nreturn x", "x"),
+        ("horizontal_flip", "x[coin] = x[coin].flip(3)\nreturn x", "x"),
         (
             "horizontal_flip",
-            "out = torch.where(flips[:, None, None, None], x.flip(3), x)\nflips[:] = 0\nreturn out",
-            "flips",
+            "out = torch.where(coin[:, None, None, None], x.flip(3), x)\ncoin[:] = 0\nreturn out",
+            "coin",
         ),
         ("grayscale", "x[:] = 0\nreturn x", "x"),
         ("two_views", "x += 1\nreturn augment(x), augment(x)", "x"),
@@ -765,6 +766,30 @@ def test_the_gradient_of_the_loss_is_checked():
         (lambda z1, z2, temperature: nt_xent_dense(z1.detach(), z2, temperature), "does not reach z1"),
     ]:
         assert phrase in DIAGNOSE["nt_xent"](wrong).diagnosis
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_overflow_is_looked_for_only_when_all_else_agrees(seed):
+    def power(z1, z2, temperature):
+        z = F.normalize(torch.cat([z1, z2]), dim=1)
+        return torch.exp(z @ z.T / temperature)
+
+    def attempt(z1, z2, temperature):
+        p, n = power(z1, z2, temperature), len(z1)
+        return -torch.log(torch.cat([p.diag(n), p.diag(-n)]) / (p.sum(1) - p.diag())).mean()
+
+    text = DIAGNOSE["nt_xent"](attempt, seed).diagnosis
+    assert "at 0.01: expected " in text and ", got nan" in text and "overflows" in text
+    both = DIAGNOSE["nt_xent"](lambda z1, z2, temperature: attempt(z1, z2, 1.0), seed).diagnosis
+    assert "temperature is ignored" in both and "overflows" not in both
+
+
+def test_equal_numbers_of_another_dtype_are_not_shown_side_by_side():
+    text = DIAGNOSE["positive_index"](lambda n: torch.arange(2.0 * n).roll(n)).diagnosis
+    assert text.startswith("The dtype is the problem, not the numbers: the dtype should be torch.int64")
+    assert "expected" not in text and "\n" not in text
+    text = DIAGNOSE["positive_index"](lambda n: torch.arange(2.0 * n)).diagnosis
+    assert "dtype should be torch.int64" in text and "expected [2, 3, 0, 1], got [0, 1, 2, 3]" in text
 
 
 def test_half_detached_negatives_have_a_wrong_gradient():

@@ -90,15 +90,15 @@ def test_html_is_well_formed_and_escaped():
     record("<b>SimCLR</b> & co", notebook="<04>", linear=0.5)
     tree = ElementTree.fromstring(table()._repr_html_())
     cells = [cell.text for cell in tree.iter("td")]
-    assert cells == ["50.0", "–", "<04>"]
+    assert cells == ["50.0", "–", "–", "<04>"]
     assert [head.text for head in tree.iter("th") if head.get("scope") == "row"] == ["<b>SimCLR</b> & co"]
 
 
 def test_markdown_has_as_many_cells_in_every_line():
     record("a | b", notebook="00", linear=0.5, knn=0.25)
     lines = table()._repr_markdown_().splitlines()
-    assert [line.replace("\\|", "").count("|") for line in lines] == [5, 5, 5]
-    assert lines[2] == "| a \\| b | 50.0 | 25.0 | 00 |"
+    assert [line.replace("\\|", "").count("|") for line in lines] == [6, 6, 6]
+    assert lines[2] == "| a \\| b | 50.0 | 25.0 | – | 00 |"
 
 
 @pytest.mark.parametrize(
