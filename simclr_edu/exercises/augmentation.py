@@ -247,8 +247,8 @@ def _contents(output: object) -> str:
         return kind(output)
     of = " and ".join(sorted({f"{type(entry).__name__.lower()}s" for entry in output}))
     text = f"{kind(output)} of length {len(output)}" + (f" whose entries are {of}" if of else "")
-    if output and all(isinstance(entry, (tuple, list)) and len(entry) == 2 for entry in output):
-        text += ". Those are pairs, one for each image; wanted is one pair of whole batches"
+    if any(isinstance(entry, (tuple, list)) for entry in output):
+        text += ". v1 and v2 are whole batches, (B, 3, H, W) each"
     return text
 
 

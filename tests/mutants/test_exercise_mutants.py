@@ -87,7 +87,7 @@ wrong("two_views", "cut in halves")(
     lambda augment, x: augment(x).chunk(2) if len(x) % 2 == 0 else (x[:2], x[2:])
 )
 wrong("two_views", "two tensors")(lambda augment, x: torch.stack([augment(x), augment(x)]))
-wrong("two_views", "a list of length 2 whose entries are tuples. Those are pairs, one for each image")(
+wrong("two_views", "a list of length 2 whose entries are tuples. v1 and v2 are whole batches")(
     lambda augment, x: [tuple(augment(i.expand(2, -1, -1, -1))) for i in x]
 )
 wrong("two_views", "a tuple of length 2 whose entries are lists")(
