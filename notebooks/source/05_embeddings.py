@@ -61,7 +61,7 @@ print("notebook = package: True; diagonal all 1:", bool((mine.diagonal() - 1).ab
 #
 # *Before you run the next cell: what will the matrix of the random encoder look like?*
 
-# %% slideshow={"slide_type": "-"}
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 factors = data.test_factors
 light = factors["luma"] > (factors["background_luma_a"] + factors["background_luma_b"]) / 2  # (M,)
 groups = [((data.test_labels == k) & (light == p)).nonzero()[:10, 0] for k in range(10) for p in (0, 1)]
@@ -79,7 +79,7 @@ plots.show(
 )
 
 
-# %% slideshow={"slide_type": "-"}
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 labels, polarity, self_pair = data.test_labels[chosen], light[chosen], torch.eye(200, dtype=torch.bool)
 same = (labels[:, None] == labels) & ~self_pair  # (200, 200)
 other = labels[:, None] != labels
@@ -92,7 +92,7 @@ for name, part in parts.items():
 gap = {when: (sim[same & agree].mean() - sim[other & agree].mean()).item() for when, sim in sims.items()}
 assert gap["after"] > gap["before"] + 0.2
 
-# %% slideshow={"slide_type": "-"}
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
 alike = {}
 for a in range(10):
     for b in range(a):
@@ -132,7 +132,7 @@ for name, found in near.items():
     same_class, same_polarity = shares(data.test_labels, found), shares(light, found)
     print(f"{name:15s} 10 neighbours share the class {same_class:.0%}, the polarity {same_polarity:.0%}")
 
-# %% slideshow={"slide_type": "-"}
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 shown = [found[queries, :4] for found in near.values()]  # (5, 4) each
 right = [data.test_labels[found] == data.test_labels[queries, None] for found in shown]
 pictures = [data.test_images[found] for found in shown]
@@ -207,13 +207,13 @@ title = "Light and dark lie apart, before training and after it"
 words = ("dark on light", "light on dark")
 plots.show(plots.embedding_maps(two, light[:M].long(), words, title=title))
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# %% [markdown] slideshow={"slide_type": "skip"}
 # Now point at a dot, with the mouse or with Tab and the arrow keys: its picture, and its five nearest neighbours **in the
 # representation**, linked by dashed lines; those of another class have a dashed frame.
 #
 # *Before you try: will the neighbours of a dot always be the dots beside it?*
 
-# %% slideshow={"slide_type": "subslide"}
+# %% slideshow={"slide_type": "skip"}
 sim = diagnostics.similarity_matrix(after[:M])  # (M, M)
 closest = sim.fill_diagonal_(-1).topk(5).indices  # (M, 5), a picture is not its own neighbour
 title = "Point at a dot: its picture and its nearest neighbours in h"

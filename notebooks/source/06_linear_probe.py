@@ -342,10 +342,10 @@ exercises.check_label_subset(my_subset)
 # - **No random-encoder control.** Part of the number is architecture, not learning.
 # - **One seed.** Report the spread where the difference is small.
 
-# %% [markdown] slideshow={"slide_type": "slide"}
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## The finished table
 
-# %% slideshow={"slide_type": "-"}
+# %% slideshow={"slide_type": "skip"}
 common, chance = {"notebook": "06", "seed": SEED, "profile": PROFILE.name}, 1 / data.num_classes
 results.record("chance", **common, linear=chance, knn=chance)
 for k, share in enumerate(("1%", "10%", "100%")):
