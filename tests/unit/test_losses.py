@@ -89,6 +89,44 @@ def test_three_implementations_equal_the_reference(loss, n, temperature, dtype):
         assert_agrees(loss, *make_views(n, 16, seed, dtype), temperature)
 
 
+def by_blocks(z1, z2, temperature):
+    """The formula that lightly computes: logits by block of views, the positive's column found in each."""
+    n = len(z1)
+    a, b = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
+    others = ~torch.eye(n, dtype=torch.bool)
+    halves = []
+    for own, other in ((a, b), (b, a)):
+        within = (own @ own.T / temperature)[others].view(n, n - 1)  # without the anchor itself
+        logits = torch.cat([own @ other.T / temperature, within], dim=1)  # (n, 2n - 1)
+        halves.append(F.cross_entropy(logits, torch.arange(n)))
+    return (halves[0] + halves[1]) / 2
+
+
+def by_pairs(z1, z2, temperature):
+    """The formula of pytorch-metric-learning: a term for each pair of equal labels, beside all negatives."""
+    labels = torch.arange(len(z1)).repeat(2)
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature
+    total = []
+    for anchor, positive in ((labels[:, None] == labels) & ~torch.eye(len(z), dtype=torch.bool)).nonzero():
+        negatives = logits[anchor][labels != labels[anchor]]
+        top = torch.cat([logits[anchor, positive][None], negatives]).max().detach()
+        share = (logits[anchor, positive] - top).exp()
+        total.append(-torch.log(share / (share + (negatives - top).exp().sum())))
+    return torch.stack(total).mean()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("formula", [by_blocks, by_pairs])
+def test_the_formulas_of_the_peers_give_the_same_loss_and_gradient(formula, temperature):
+    for n, seed in ((2, 0), (7, 1), (12, 2)):
+        z1, z2 = make_views(n, 16, seed)
+        ours, gradient = loss_and_gradient(nt_xent, z1, z2, temperature)
+        theirs, their_gradient = loss_and_gradient(formula, z1, z2, temperature)
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, their_gradient, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("tile", [1, 2, 3, 6, 64, 128])
