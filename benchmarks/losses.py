@@ -119,9 +119,9 @@ def times(n: int, rounds: int) -> dict[str, float]:
     """Median seconds of a forward and backward of each loss at ``n`` pairs, taking turns, values compared."""
     z1, z2 = views(n)
     inner = max(1, min(16, 2048 // n))
-    seconds: dict[str, list[float]] = {}
+    losses, seconds = contestants(), dict[str, list[float]]()
     for turn in range(rounds + 1):
-        for name, loss in contestants().items():
+        for name, loss in losses.items():
             if n > MOST_PAIRS.get(name, n):
                 continue
             if turn == 0:  # warm up, and check that it computes the same

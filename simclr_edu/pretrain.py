@@ -384,10 +384,15 @@ def _order(config: PretrainConfig, n: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator)
 
 
+def _saved_config(state: dict[str, Any]) -> PretrainConfig:
+    """The configuration in a checkpoint; settings that this version does not know are left out."""
+    known = {f.name for f in fields(PretrainConfig)}
+    return PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
+
+
 def _check_resumable(run: Run, state: dict[str, Any], path: Path) -> None:
     wanted = run.config.fingerprint()
-    known = {f.name for f in fields(PretrainConfig)}
-    there = PretrainConfig(**{k: v for k, v in state["config"].items() if k in known}).fingerprint()
+    there = _saved_config(state).fingerprint()
     saved = {k: there[k] for k in wanted if k in state["config"]}  # one of an older version lacks some
     differing = [k for k in wanted if k not in saved or saved[k] != wanted[k]]
     if differing:
@@ -737,9 +742,8 @@ def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> 
         ValueError: the run needs its own encoder and none was given.
     """
     file, state = read_latest(path)
-    known = {f.name for f in fields(PretrainConfig)}
     with _fits(file):
-        config = PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
+        config = _saved_config(state)
     if config.encoder == CUSTOM and encoder is None:
         raise ValueError(f"{path} was made with an encoder of its own: give it as encoder=")
     model = SimCLR(encoder or make_encoder(config.encoder, config.stem), config.projection_dim)

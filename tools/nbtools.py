@@ -97,7 +97,13 @@ def read_source(path: Path) -> NotebookNode:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """Read an ``.ipynb`` file in the current notebook format."""
+    """Read an ``.ipynb`` file in the current notebook format.
+
+    Raises:
+        NotebookProblem: there is no such file.
+    """
+    if not path.exists():
+        raise NotebookProblem(f"there is no {path.name}; make it with tools/sync.py")
     return nbformat.read(path, as_version=4)
 
 

@@ -186,8 +186,6 @@ def main(arguments: list[str] | None = None) -> int:
         paths = nbtools.notebook_paths(options.names, options.folder.resolve())
         options.out.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            if not path.exists():
-                raise nbtools.NotebookProblem(f"there is no {path.name}; make it with tools/sync.py")
             notebook = nbtools.read_notebook(path)
             try:
                 page = deck(notebook, heading(notebook, path.stem))
