@@ -113,6 +113,19 @@ def test_at_least_thirty_have_choices_and_each_wrong_one_is_explained():
         assert all(len(c.why.split()) >= 4 for c in q.choices[1:]), q.id
 
 
+def test_length_and_wording_do_not_give_the_right_choice_away():
+    quizzed = [q for q in QUESTIONS if q.choices]
+    longest = sum(len(q.choices[0].text) > max(len(c.text) for c in q.choices[1:]) for q in quizzed)
+    shortest = sum(len(q.choices[0].text) < min(len(c.text) for c in q.choices[1:]) for q in quizzed)
+    ratio = sum(3 * len(q.choices[0].text) / sum(len(c.text) for c in q.choices[1:]) for q in quizzed)
+    assert longest <= 0.3 * len(quizzed) and shortest <= 0.3 * len(quizzed)
+    assert 0.9 <= ratio / len(quizzed) <= 1.1, "right choices are longer or shorter than wrong ones"
+    for cue in (r"[:;]", r"\b(since|because|so that|which)\b", r"\b(only|always|never|every|all|no|none)\b"):
+        right = sum(bool(re.search(cue, q.choices[0].text, re.I)) for q in quizzed)
+        wrong = sum(bool(re.search(cue, c.text, re.I)) for q in quizzed for c in q.choices[1:]) / 3
+        assert abs(right - wrong) <= 0.15 * len(quizzed), (cue, right, wrong)
+
+
 @each
 def test_answer_rubric_and_follow_ups_fit_the_depth(q):
     low, high = DEPTH_WORDS[q.depth]
