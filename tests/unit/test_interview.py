@@ -295,6 +295,36 @@ def test_collapse_is_a_stationary_point_and_a_saddle():
     assert losses.nt_xent_dense(u + one, u - one, tau) > loss + 1e-6  # the two views of all pairs apart
 
 
+def test_the_statistics_of_the_answer_are_those_of_the_global_batch():
+    k, n = 4, 5
+    scale = torch.arange(1.0, k + 1, dtype=torch.float64)[:, None]
+    x = scale * torch.randn(k, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + scale
+    means, squares = x.mean(1), x.var(1, correction=0) * n
+    m = means.mean()
+    var = (squares + n * (means - m) ** 2).sum() / (k * n)
+    torch.testing.assert_close(torch.stack([var, m]), torch.stack(torch.var_mean(x, correction=0)))
+    assert x.var(1, correction=0).mean() < 0.9 * var  # the mean of the variances is too small
+    near = torch.tensor(1e6)
+    assert torch.nextafter(near, near + 1) - near == 0.0625
+
+
+def test_the_t_sne_gradient_of_the_answer_is_that_of_autograd():
+    n, rng = 6, torch.Generator().manual_seed(0)
+    other = ~torch.eye(n, dtype=torch.bool)
+    x = F.normalize(torch.randn(n, 4, generator=rng, dtype=torch.float64), dim=1)
+    s = torch.linspace(0.4, 0.9, n, dtype=torch.float64)[:, None]
+    p = (-torch.cdist(x, x).square() / (2 * s**2)).masked_fill(~other, -torch.inf).softmax(1)
+    nt_xent_softmax = (x @ x.T / s**2).masked_fill(~other, -torch.inf).softmax(1)
+    torch.testing.assert_close(p, nt_xent_softmax)  # the follow-up: tau is the squared width
+    p = (p + p.T) / (2 * n)
+    y = torch.randn(n, 2, generator=rng, dtype=torch.float64, requires_grad=True)
+    apart = y[:, None] - y[None]  # (n, n, 2)
+    w = other / (1 + apart.square().sum(2))
+    q = w / w.sum()
+    (wanted,) = torch.autograd.grad((p[other] * (p[other] / q[other]).log()).sum(), y)
+    torch.testing.assert_close(4 * (((p - q) * w)[:, :, None] * apart).sum(1), wanted)
+
+
 def test_the_limits_of_the_temperature():
     s = torch.tensor([0.5, 0.7, 0.2, -0.4], dtype=torch.float64, requires_grad=True)  # the positive first
 
@@ -423,7 +453,7 @@ def test_cards_fold_every_answer_and_print_every_question():
     page, text = cards._repr_html_(), str(cards)
     assert page.count("<details>") == len(QUESTIONS) + sum(len(q.follow_ups) for q in QUESTIONS)
     assert all(q.question in text for q in QUESTIONS)
-    assert len(interview.flash_cards(topic="t-SNE").cards) == 2
+    assert len(interview.flash_cards(topic="t-SNE").cards) == 3
 
 
 def test_text_becomes_html():
