@@ -15,7 +15,7 @@ course: $(VENV)/.course
 	$(BIN)/python tools/course.py
 
 lab: $(VENV)/.course
-	SIMCLR_EDU_HOME="$(CURDIR)/runs" $(BIN)/python -m jupyterlab --notebook-dir=notebooks
+	$(BIN)/python tools/lab.py
 
 slides: $(VENV)/.course
 	$(BIN)/python tools/slides.py

@@ -14,7 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "test"
-PYTEST = ("-m", "pytest", "-q", "--durations=5")
+CORES = os.cpu_count() or 1
+# One worker a core, and one thread a worker: two runs side by side take less time than one after the other on
+# two threads each. Tests of one file that share costly runs are marked xdist_group.
+PYTEST = ("-m", "pytest", "-q", "--durations=5", f"-n{CORES}")
+
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900")
 
 # Each step is the arguments of one run of this interpreter.
 STEPS: dict[str, tuple[str, ...]] = {
@@ -22,11 +27,12 @@ STEPS: dict[str, tuple[str, ...]] = {
     "format": ("-m", "ruff", "format", "--check", "."),
     "types": ("-m", "mypy"),
     "sync": ("tools/sync.py", "--check"),
-    "unit": (*PYTEST, "tests/unit", "tests/notebooks"),
-    "mutants": (*PYTEST, "tests/mutants"),
-    # Serially: the notebooks train on every core. Only cells tagged nbval-check-output are compared.
-    "nbval": (*PYTEST, "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "notebooks"),
-    "browser": (*PYTEST, "tests/browser"),
+    "unit": (*PYTEST, "--dist=loadgroup", "tests/unit", "tests/notebooks"),
+    "mutants": (*PYTEST, "--dist=loadgroup", "tests/mutants"),
+    # A notebook a worker. Only cells tagged nbval-check-output are compared.
+    "nbval": (*PYTEST, "--dist=loadfile", *NBVAL, "notebooks"),
+    # One test at a time, since a few take minutes.
+    "browser": (*PYTEST, "--maxschedchunk=1", "tests/browser"),
 }
 
 
@@ -61,6 +67,7 @@ def run_step(step: str) -> tuple[str, float]:
     # Not the learner's own results; and the profile that the saved outputs were made with.
     environment = {"SIMCLR_EDU_PROFILE": "laptop"} | os.environ
     environment |= {"SIMCLR_EDU_HOME": str(BUILD / "home"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    environment |= {"OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
     code = subprocess.run([sys.executable, *STEPS[step]], cwd=ROOT, env=environment, check=False).returncode
     return "passed" if code == 0 else f"FAILED (exit status {code})", time.perf_counter() - started

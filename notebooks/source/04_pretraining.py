@@ -31,7 +31,8 @@ from simclr_edu.pretrain import PretrainConfig, StopPretraining, learning_rate, 
 SEED = 0
 PROFILE = profiles.current_profile()
 print(profiles.describe(seed=SEED))
-data = load_images(PROFILE.config.data)
+config, n = PROFILE.config, PROFILE.config.batch_size
+data = load_images(config.data)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The model: f, then g
@@ -144,12 +145,13 @@ assert rates == [learning_rate(k / 200, 0.004) for k in range(201)]
 plots.show(plots.learning_rate(rates))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What will the first loss be?
+# ## The run
+#
+# ### What will the first loss be?
 #
 # *Before you run the next cell: a batch of N = 256, an encoder that knows nothing. Which loss do you expect, roughly?*
 
 # %% slideshow={"slide_type": "-"}
-config, n = PROFILE.config, PROFILE.config.batch_size
 torch.manual_seed(config.seed)
 untrained = SimCLR(make_encoder(config.encoder, config.stem), config.projection_dim)
 views = config.augmentation(data.image_size).two_views(
@@ -170,9 +172,9 @@ assert abs(first_loss - math.log(2 * n - 1)) < 0.5
 # is the nearest of the candidates) and **kNN** on labelled pictures, which costs seconds and trains nothing.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## The run
+# ### Train
 #
-# This is the real one. It uses the settings of the profile and keeps checkpoints in your course folder, where notebooks
+# This is the real run. It uses the settings of the profile and keeps checkpoints in your course folder, where notebooks
 # 05 and 06 will find it. On a GPU the same cell trains a ResNet-18 on CIFAR-10.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}

@@ -68,7 +68,7 @@ print("requires_grad_(False), eval mode:  changed", changed(training=False))
 #    buffers, not parameters: no gradient is needed to change them.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Extract
+# ## Extract and fit
 #
 # Since the encoder is frozen, each picture needs one pass, once. What remains is a matrix of features. First by hand,
 # then the package's `embed`, which restores every module's mode afterwards.
@@ -90,7 +90,7 @@ print("notebook = package: True")
 print("encoder unchanged by extraction:", state_hash(encoder) == before)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Fit
+# ### Fit
 #
 # A **linear probe** is multinomial logistic regression: class scores $W h + b$, cross-entropy, a little weight decay. The
 # problem is convex, so there is one answer, and an optimizer such as **L-BFGS**, which uses the curvature and the whole data
@@ -127,6 +127,23 @@ probe = evaluate.linear_probe(encoder, data, seed=SEED)
 print(f"package: test {probe.accuracy:.1%}, validation {probe.val_accuracy:.1%}, chosen l2 {probe.l2:g}")
 assert abs(probe.accuracy - by_hand) < 0.02
 assert probe.state_hash == state_hash(encoder)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Which classes are mixed up?
+#
+# A **confusion matrix**: the row is the true class, the column the prediction.
+
+# %% tags=["slide-output"] slideshow={"slide_type": "-"}
+confusion = evaluate.confusion_matrix(data.test_labels, probe.predictions, data.num_classes)
+plots.show(plots.confusion(confusion, data.class_names))
+both = (confusion + confusion.T).triu(1)  # (C, C): taken for one another, either way
+for count, cell in zip(*both.flatten().topk(4), strict=True):
+    i, j = divmod(cell.item(), data.num_classes)
+    print(f"{count:4d} pictures: {data.class_names[i]} and {data.class_names[j]}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The errors are not spread evenly. The pairs that are mixed up most are look-alikes, those that shared an island in
+# notebook 05: star and plus, disc and square.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Beside all baselines
@@ -165,23 +182,6 @@ title = f"Linear probe: SimCLR features {h_linear:.0%}, random features {linear[
 plots.show(
     plots.bar_with_error(list(linear), list(linear.values()), chance=1 / data.num_classes, title=title)
 )
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Which classes are mixed up?
-#
-# A **confusion matrix**: the row is the true class, the column the prediction.
-
-# %% tags=["slide-output"] slideshow={"slide_type": "-"}
-confusion = evaluate.confusion_matrix(data.test_labels, probe.predictions, data.num_classes)
-plots.show(plots.confusion(confusion, data.class_names))
-both = (confusion + confusion.T).triu(1)  # (C, C): taken for one another, either way
-for count, cell in zip(*both.flatten().topk(4), strict=True):
-    i, j = divmod(cell.item(), data.num_classes)
-    print(f"{count:4d} pictures: {data.class_names[i]} and {data.class_names[j]}")
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# The errors are not spread evenly. The pairs that are mixed up most are look-alikes, those that shared an island in
-# notebook 05: star and plus, disc and square.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How many labels does it take?
@@ -232,6 +232,15 @@ widgets.label_budget_explorer(FRACTIONS, budget, chance=1 / data.num_classes)
 #
 # The paper, on ImageNet with a ResNet-50 (section 6): 1% of the labels give 48.3% top-1 and 10% give 65.6% after
 # fine-tuning; the linear probe on all labels gives 69.3%. With four times the width: 63.0, 74.4 and 76.5%.
+
+# %% slideshow={"slide_type": "skip"}
+common, chance = {"notebook": "06", "seed": SEED, "profile": PROFILE.name}, 1 / data.num_classes
+results.record("chance", **common, linear=chance, knn=chance)
+for k, share in enumerate(("1%", "10%", "100%")):
+    for name in ("supervised from scratch", "SimCLR, fine-tuned"):
+        results.record(f"{name}, {share} of labels", **common, accuracy=budget[name][k])
+    if share != "100%":  # that row is SimCLR's own, above
+        results.record(f"SimCLR, {share} of labels", **common, linear=budget["SimCLR + linear"][k])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (two lines, 3 min): freeze
@@ -346,13 +355,6 @@ exercises.check_label_subset(my_subset)
 # ## The finished table
 
 # %% slideshow={"slide_type": "skip"}
-common, chance = {"notebook": "06", "seed": SEED, "profile": PROFILE.name}, 1 / data.num_classes
-results.record("chance", **common, linear=chance, knn=chance)
-for k, share in enumerate(("1%", "10%", "100%")):
-    for name in ("supervised from scratch", "SimCLR, fine-tuned"):
-        results.record(f"{name}, {share} of labels", **common, accuracy=budget[name][k])
-    if share != "100%":  # that row is SimCLR's own, above
-        results.record(f"SimCLR, {share} of labels", **common, linear=budget["SimCLR + linear"][k])
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}

@@ -7,7 +7,6 @@ page looked like when a test failed lies in build/browser.
 """
 
 import math
-import os
 import re
 import shutil
 import socket
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import lab
 import nbtools
 import pytest
 from playwright.sync_api import Browser, Frame, Locator, Page, sync_playwright
@@ -143,8 +143,8 @@ def lab_url(tmp_path_factory):
         path = folder / "settings" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    environment = {"SIMCLR_EDU_PROFILE": "laptop"} | os.environ
-    environment |= {"SIMCLR_EDU_HOME": str(folder / "home"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    environment = {"SIMCLR_EDU_PROFILE": "laptop"} | lab.environment()
+    environment["SIMCLR_EDU_HOME"] = str(folder / "home")
     environment["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
     environment["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / "workspaces")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
@@ -229,22 +229,20 @@ class Notebook:
         self.page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells$")).click()
         self._wait_for(lambda cell: cell["kind"] == "code" and bool(cell["source"].strip()), seconds)
 
-    def run_cells(self, numbers: list[int], seconds: float) -> None:
-        """Run these cells, in this order."""
-        sources = []
-        for number in numbers:
-            sources.append(self.cells()[number]["source"])
-            self.page.evaluate(
-                f"""number => {{
-                    const content = {self._PANEL}.content;
-                    content.widgets[number].model.clearExecution();
-                    content.activeCellIndex = number;
-                    content.deselectAll();
-                    window.jupyterapp.commands.execute("notebook:run-cell");
-                }}""",
-                number,
-            )
-            self._wait_for(lambda cell: cell["source"] == sources[-1], seconds)
+    def run_cell(self, number: int, seconds: float) -> None:
+        """Run one cell."""
+        source = self.cells()[number]["source"]
+        self.page.evaluate(
+            f"""number => {{
+                const content = {self._PANEL}.content;
+                content.widgets[number].model.clearExecution();
+                content.activeCellIndex = number;
+                content.deselectAll();
+                window.jupyterapp.commands.execute("notebook:run-cell");
+            }}""",
+            number,
+        )
+        self._wait_for(lambda cell: cell["source"] == source, seconds)
 
     def _wait_for(self, wanted: Callable[[dict], bool], seconds: float) -> None:
         def over(state: dict) -> bool:
@@ -256,15 +254,6 @@ class Notebook:
         state = self._until(over, seconds, "the cells did not finish")
         errors = [(i, e) for i, c in enumerate(state["cells"]) if wanted(c) for e in c["errors"]]
         assert not errors, f"{self.path.name}: cell {errors[0][0]} raised {errors[0][1]}"
-
-    def run_text(self, code: str) -> None:
-        """Run code in the kernel that stands in no cell."""
-        status = self.page.evaluate(
-            f"""async code => (await {self._PANEL}.sessionContext.session.kernel
-                .requestExecute({{code}}).done).content""",
-            code,
-        )
-        assert status["status"] == "ok", status
 
     def output(self, number: int) -> Locator:
         """The output of a cell, scrolled into view."""

@@ -26,6 +26,8 @@ _spec.loader.exec_module(suite)
 
 MARGIN = 10_000  # how many times the tolerance a mistake is off, at least
 
+pytestmark = pytest.mark.xdist_group("distributed")  # the runs that the tests share are made once
+
 
 def gather_without_gradient(x):
     """The bare collective, whose rows arrive as constants, with the own part put back: a half-measure."""

@@ -2,6 +2,8 @@
 
 import re
 import statistics
+import subprocess
+import sys
 
 import nbtools
 import pytest
@@ -81,6 +83,39 @@ def test_executed_once_from_top_to_bottom(notebook):
     counts = [c.execution_count for c in code(notebook)]
     assert counts == list(range(1, len(counts) + 1))
     assert any(c.outputs for c in code(notebook))
+
+
+def undefined_names(text):
+    """Names that a program uses and never defines, by ruff."""
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select=F821",
+        "--output-format=concise",
+        "-",
+    ]
+    ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert ran.returncode in (0, 1), ran.stderr
+    return re.findall(r"Undefined name `(\w+)`", ran.stdout)
+
+
+def test_any_section_runs_right_after_the_set_up(notebook):
+    setup, sections = code(notebook)[0].source, {}
+    for cell in notebook.cells[notebook.cells.index(code(notebook)[0]) + 1 :]:
+        if cell.cell_type == "markdown" and (heading := re.match(r"## .+", cell.source)):
+            sections[heading[0]] = [setup]
+        elif cell.cell_type == "code":
+            list(sections.values())[-1].append(cell.source)
+    assert len(sections) > 3
+    lacking = {name: undefined_names("\n".join(cells)) for name, cells in sections.items()}
+    assert not {name: names for name, names in lacking.items() if names}
+
+
+def test_a_name_of_another_section_is_seen():
+    assert undefined_names("import torch\nprint(torch.ones(n), [k for k in (1, 2)])") == ["n"]
 
 
 def test_no_error_warning_or_machine_path(notebook):

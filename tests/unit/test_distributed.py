@@ -44,6 +44,8 @@ TEMPERATURE = 0.3
 PAIRS, STEPS = 3, 5  # pairs on each rank
 TIMEOUT_S = 300
 
+pytestmark = pytest.mark.xdist_group("distributed")  # the runs that the tests share are made once
+
 
 def make_model() -> nn.Module:
     with torch.random.fork_rng():

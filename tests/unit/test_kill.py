@@ -31,7 +31,10 @@ from simclr_edu.data import load_images
 from simclr_edu.pretrain import PretrainConfig, pretrain
 from simclr_edu.shapes import make_shapes
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+    pytest.mark.xdist_group("kill"),
+]
 
 # 16 steps. A record every 3 and a checkpoint every 2: most checkpoints lie between two records.
 CONFIG = PretrainConfig(
