@@ -4,31 +4,40 @@ A check never touches what is the learner's: random states are restored, inputs 
 in the learner's code becomes a sentence with the learner's own line.
 """
 
-import ast
-import dis
+import functools
 import inspect
+import io
 import linecache
+import os
 import random
 import re
+import sys
 import sysconfig
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, ParamSpec
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from simclr_edu.exercises._reading import has_blank, is_empty, leftover, slips, source_of
+
+P = ParamSpec("P")
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 
 NOT_ATTEMPTED = "not attempted yet"
+RETURNED_NOTHING = "It returned nothing (None). Is the return missing?"
 _MOST_VALUES = 8  # larger tensors are shown as their shape and one entry
+_MOST_LINES = 6  # of what the learner's function printed
 _PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDER = str(_PACKAGE)
 _LIBRARIES = [sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")]
 _NOT_THE_LEARNERS = {str(_PACKAGE), str(Path(torch.__file__).parent), *_LIBRARIES}
 
@@ -40,6 +49,7 @@ class Verdict:
     exercise: str
     passed: bool | None
     diagnosis: str
+    printed: str = ""  # by the learner's function, meanwhile
 
     def __repr__(self) -> str:
         if self.passed is None:
@@ -54,6 +64,7 @@ class Mistake:
     diagnosis: str
     implementations: tuple[Function, ...] = ()
     raises: str | None = None  # a pattern searched for in "IndexError: message"
+    written: str | None = None  # a pattern that the source must hold besides, where the result is ambiguous
     unless: Callable[..., bool] | None = None  # inputs on which the mistake is not defined: not compared
 
 
@@ -80,6 +91,7 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     changed: str | None = None  # name of the input that was modified in place
+    borrowed: str | None = None  # a function that did the learner's work
 
 
 # --- drawing cases ------------------------------------------------------------------------------------------
@@ -113,7 +125,7 @@ def kind(value: object) -> str:
 def read_tensor(output: object) -> Tensor:
     """Return the output if it is a tensor; otherwise raise Problem."""
     if output is None or output is Ellipsis:
-        raise Problem("It returned nothing (None). Is the return missing?", nothing=True)
+        raise Problem(RETURNED_NOTHING, nothing=True)
     if not isinstance(output, Tensor):
         raise Problem(f"It must return one torch.Tensor, but it returned {kind(output)}.")
     return output
@@ -122,7 +134,7 @@ def read_tensor(output: object) -> Tensor:
 def read_number(output: object) -> Tensor:
     """Return the output as a scalar tensor if it is a plain number or a tensor; otherwise raise Problem."""
     if isinstance(output, (int, float)) and not isinstance(output, bool):
-        return torch.tensor(float(output), dtype=torch.float64)
+        return torch.tensor(float(output), dtype=torch.float32)
     return read_tensor(output)
 
 
@@ -172,7 +184,9 @@ def show(value: object) -> str:
 def _show_list(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_show_list(v) for v in value) + "]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # as float32, in which 1e-82 is 0
+        return f"{torch.tensor(value, dtype=torch.float32).item():.4g}"
+    return str(value)
 
 
 def show_arguments(names: Sequence[str], arguments: Arguments) -> str:
@@ -212,40 +226,6 @@ def expected_and_got(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> s
 
 
 # --- the learner's code -------------------------------------------------------------------------------------
-
-
-def _code_of(function: Function) -> list[Any]:
-    """Code objects of a function, or of the methods that a class defines itself."""
-    if inspect.isclass(function):
-        return [m.__code__ for m in vars(function).values() if inspect.isfunction(m)]
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
-    return [code] if code is not None else []
-
-
-def is_empty(function: Function) -> bool:
-    """True if the body is nothing but a docstring, ``...`` and ``pass``; needs no source."""
-    if inspect.isclass(function):
-        return False
-    harmless = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
-    for code in _code_of(function):
-        steps = list(dis.get_instructions(code))
-        loads = [s.argval for s in steps if s.opname in ("LOAD_CONST", "RETURN_CONST")]
-        return all(s.opname in harmless for s in steps) and all(v is None or v is Ellipsis for v in loads)
-    return False
-
-
-def has_blank(function: Function) -> bool:
-    """True if the source holds a ``...`` to be filled in (alone, assigned or returned), or cannot be read."""
-    trees = []
-    for code in _code_of(function):
-        try:
-            trees.append(ast.parse(textwrap.dedent(inspect.getsource(code))))
-        except (OSError, SyntaxError):  # made by exec, or a lambda in the middle of a line
-            continue
-    nodes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, (ast.Expr, ast.Assign, ast.Return))]
-    values = [n.value for n in nodes]
-    return not trees or any(isinstance(v, ast.Constant) and v.value is Ellipsis for v in values)
 
 
 def _is_learners(filename: str) -> bool:
@@ -306,27 +286,102 @@ def call(function: Function, arguments: Arguments) -> Any:
     return function(*arguments)
 
 
-def attempt(function: Function, arguments: Arguments, names: Sequence[str], run: Function = call) -> Outcome:
-    """Run the function on a copy of the inputs and note an exception or an input modified in place."""
+def _name_of_ours(frame: FrameType, event: str, argument: Any, ours: Sequence[str]) -> str | None:
+    """Name of the function that is being entered, if it is the package's or listed in ``ours``."""
+    if event == "c_call":
+        return next((name for name in ours if name == getattr(argument, "__name__", None)), None)
+    if event != "call":
+        return None
+    folder, file = os.path.split(frame.f_code.co_filename)  # for every call: Path would be slow
+    name = frame.f_code.co_qualname
+    if folder == _FOLDER:  # so not the exercises
+        return f"{file.removesuffix('.py')}.{name.removesuffix('.__init__')}"
+    return name if name in ours else None
+
+
+@contextmanager
+def _watch(ours: Sequence[str] | None) -> Iterator[list[str]]:
+    """Collect the names of functions that are entered and do a learner's work; none if ``ours`` is None."""
+    names: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if not names and (name := _name_of_ours(frame, event, argument, ours or ())):
+            names.append(name)
+
+    before = sys.getprofile()
+    if ours is not None:
+        sys.setprofile(note)
+    try:
+        yield names
+    finally:
+        sys.setprofile(before)
+
+
+def attempt(
+    function: Function,
+    arguments: Arguments,
+    names: Sequence[str],
+    run: Function = call,
+    ours: Sequence[str] | None = None,
+) -> Outcome:
+    """Run the function on a copy of the inputs; note an exception, a modified input, and work done by others.
+
+    ``ours`` names functions outside the package that do the work; with None any function may be called.
+    """
     given = copy(arguments)
     try:
-        value = run(function, given)
+        with _watch(ours) as borrowed:
+            value = run(function, given)
     except Exception as error:  # whatever the learner's code raises is part of the answer
         return Outcome(error=error)
     changed = [
         n for n, before, after in zip(names, arguments, given, strict=True) if not _same(before, after)
     ]
-    return Outcome(value, changed=changed[0] if changed else None)
+    return Outcome(value, changed=next(iter(changed), None), borrowed=next(iter(borrowed), None))
 
 
-def call_or_stop(function: Function, arguments: Arguments, names: Sequence[str]) -> Any:
-    """Run the function; end the examination with a verdict if it raises or modifies an input."""
-    outcome = attempt(function, arguments, names)
+def call_or_stop(
+    function: Function, arguments: Arguments, names: Sequence[str], ours: Sequence[str] | None = None
+) -> Any:
+    """Run the function; end the examination if it raises, modifies an input or has others do the work."""
+    outcome = attempt(function, arguments, names, ours=ours)
     if outcome.error is not None:
         raise outcome.error
     if outcome.changed is not None:
         stop(in_place(outcome.changed))
+    if outcome.borrowed is not None:
+        stop(f"The work was done by {outcome.borrowed}. Write it yourself.")
     return outcome.value
+
+
+def gradient_flows(
+    function: Function, cases: list[Arguments], names: Sequence[str], oracle: Function | None = None
+) -> None:
+    """Once the values agree: end the examination unless the oracle's gradient reaches every tensor.
+
+    Without an oracle any gradient will do: on unit rows, say, it matters whether they are normalised again.
+    """
+    for inputs in cases:
+        given, exact = (
+            tuple(change(v).requires_grad_() if isinstance(v, Tensor) else v for v in inputs)
+            for change in (torch.clone, Tensor.double)
+        )
+        leaves, answers = ([v for v in values if isinstance(v, Tensor)] for values in (given, exact))
+        result = call_or_stop(function, given, names)
+        if not isinstance(result, Tensor) or not result.requires_grad:
+            stop(
+                "The value is right, but no gradient can flow: something detached it (item, float, math, "
+                "numpy, detach, no_grad)."
+            )
+        got = torch.autograd.grad(result, leaves, allow_unused=True)
+        wanted = torch.autograd.grad(oracle(*exact), answers) if oracle else got
+        tensors = [n for n, v in zip(names, inputs, strict=True) if isinstance(v, Tensor)]
+        for name, g, w in zip(tensors, got, wanted, strict=True):
+            if g is not None and g.isnan().any():
+                stop(f"The value is right, but the gradient of {name} holds NaN: is there a root of 0?")
+            if g is None or not agree(g, w, 1e-2, 1e-4):
+                cause = "does not reach" if g is None else "is wrong for"
+                stop(f"The value is right, but the gradient {cause} {name}: part of the graph was detached.")
 
 
 def stop(diagnosis: str) -> None:
@@ -378,25 +433,71 @@ def examine(
     except ValueError:  # a built-in without a signature
         pass
     if is_empty(function):
-        return Verdict(name, None, NOT_ATTEMPTED)
-    with _untouched_state(seed):
-        try:
-            return Verdict(name, True, examination())
-        except _Stop as stopped:
-            return Verdict(name, stopped.passed, str(stopped))
-        except Problem as problem:
-            if problem.nothing and has_blank(function):
-                return Verdict(name, None, NOT_ATTEMPTED)
-            return Verdict(name, False, str(problem))
-        except Exception as error:
-            if left_unwritten(error):
-                return Verdict(name, None, NOT_ATTEMPTED)
-            return Verdict(name, False, explain_error(error))
+        return Verdict(name, *unwritten(function))
+    printed = io.StringIO()
+    with _untouched_state(seed), redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        passed, diagnosis = _judge(function, examination)
+    if diagnosis.startswith(RETURNED_NOTHING) and printed.getvalue():
+        diagnosis += " It prints instead: return the result."
+    return Verdict(name, passed, diagnosis, printed.getvalue())
+
+
+def _judge(function: Function, examination: Callable[[], str]) -> tuple[bool | None, str]:
+    """Run the examination and turn whatever it raises into a verdict's two parts."""
+    try:
+        return True, examination()
+    except _Stop as stopped:
+        return stopped.passed, _with_slips(str(stopped), function)
+    except Problem as problem:
+        return unwritten(function) if problem.nothing and has_blank(function) else (False, str(problem))
+    except Exception as error:
+        if left_unwritten(error):
+            return unwritten(function)
+        return False, _with_slips(explain_error(error), function)
+
+
+def unwritten(function: Function) -> tuple[bool | None, str]:
+    """The two parts of a verdict on a function that ended as a stub does."""
+    if (line := leftover(function)) is not None:
+        return False, f"Your code stands below the stub's `{line}`, so it never runs: remove that line."
+    return None, NOT_ATTEMPTED
+
+
+def _with_slips(diagnosis: str, function: Function) -> str:
+    """The diagnosis, and on its first line what is odd about the function whatever the exercise."""
+    first, newline, rest = diagnosis.partition("\n")
+    if not (more := slips(function, first)):
+        return diagnosis
+    if first.endswith("."):
+        return f"{first} {more}{newline}{rest}"
+    return f"{diagnosis}\n  {more}"
 
 
 def report(verdict: Verdict) -> None:
-    """Print a verdict."""
+    """Print a verdict, and the first lines of what the learner's function printed."""
     print(verdict)
+    lines = verdict.printed.splitlines()
+    if lines:
+        few = f"{len(lines)} lines, the first {_MOST_LINES}" if len(lines) > _MOST_LINES else "this"
+        print(f"Your function printed {few}:", *lines[:_MOST_LINES], sep="\n    ")
+
+
+def check(function: Callable[P, None]) -> Callable[P, None]:
+    """Make a check that is called with too few or too many arguments say so in a sentence."""
+
+    @functools.wraps(function)
+    def checked(*given: P.args, **named: P.kwargs) -> None:
+        signature = inspect.signature(function)
+        try:
+            signature.bind(*given, **named)
+        except TypeError:
+            name, what = function.__name__, ", ".join(signature.parameters)
+            print(f"{name}: not yet. Pass your function to the check: {name}({what}).")
+        else:
+            function(*given, **named)
+
+    return checked
 
 
 @dataclass(frozen=True)
@@ -417,6 +518,8 @@ class Exercise:
         rtol: relative tolerance.
         atol: absolute tolerance.
         then: a further test once all values agree; calls ``stop`` with a diagnosis.
+        ours: names of functions outside the package that do the whole work: calling them, or anything of the
+            package, is no answer. With None any function may be called.
         explain: gives the sentence for a result that fits no known mistake, from (inputs, got, wanted).
         place: gives the line on the smallest failing case, maybe empty, from (inputs, got or None, wanted).
     """
@@ -432,6 +535,7 @@ class Exercise:
     rtol: float = 1e-3
     atol: float = 1e-4
     then: Callable[[Function, int], None] | None = None
+    ours: tuple[str, ...] | None = ()
     explain: Callable[[Arguments, Tensor, Tensor], str] | None = None
     place: Callable[[Arguments, Tensor | None, Tensor], str] | None = None
 
@@ -447,7 +551,7 @@ class Exercise:
 
     def _examine(self, function: Function, seed: int) -> str:
         cases = self.cases(seed)
-        outcomes = [self._attempt(function, inputs) for inputs in cases]
+        outcomes = [self._attempt(function, inputs, self.ours) for inputs in cases]
         for outcome in outcomes:
             if isinstance(outcome.error, Problem) or (outcome.error and left_unwritten(outcome.error)):
                 raise outcome.error
@@ -465,12 +569,24 @@ class Exercise:
                 break
         else:
             self._fail(function, cases, outcomes, wanted, right)
+        if (borrowed := outcomes[0].borrowed) is not None:
+            stop(f"The result is right, but the work was done by {borrowed}. Write it yourself.")
+        for inputs, outcome in zip(cases, outcomes, strict=True):
+            if wrong := self._wrong_dtype(inputs, outcome.value):
+                stop(f"The numbers are right. {wrong}")
         if self.then is not None:
             self.then(function, seed)
         return f"It agrees with an independent reference on {len(cases)} random cases."
 
-    def _attempt(self, function: Function, inputs: Arguments) -> Outcome:
-        return attempt(function, inputs, self.inputs or self.parameters, self._run)
+    def _attempt(self, function: Function, inputs: Arguments, ours: Sequence[str] | None = None) -> Outcome:
+        return attempt(function, inputs, self.inputs or self.parameters, self._run, ours)
+
+    def _wrong_dtype(self, inputs: Arguments, got: Tensor) -> str:
+        """A sentence if what should be of the inputs' floating dtype is of another; '' otherwise."""
+        dtypes = [v.dtype for v in inputs if isinstance(v, Tensor) and v.is_floating_point()]
+        if self.run is not call or not dtypes or not got.is_floating_point() or got.dtype == dtypes[0]:
+            return ""
+        return f"The dtype should be that of the input, {dtypes[0]}, but is {got.dtype}."
 
     @staticmethod
     def _double(inputs: Arguments) -> Arguments:
@@ -497,13 +613,15 @@ class Exercise:
         place = self._place(inputs, outcome.value, wanted)
         if place:
             place = f"\n  {place} ({right.count(False)} of {len(right)} fail)."
+        source = source_of(function)
+        suspects = [m for m in self.mistakes if m.written is None or re.search(m.written, source)]
         if outcome.error is not None:
             said = f"{type(outcome.error).__name__}: {outcome.error}"
-            known = [m.diagnosis for m in self.mistakes if m.raises and re.search(m.raises, said)]
+            known = [m.diagnosis for m in suspects if m.raises and re.search(m.raises, said)]
             if not known and any(right):
-                known = ["It works for some inputs and not for others: is a size fixed in your code?"]
+                known = [self._only_for_some(cases, right)]
             stop("\n  ".join([*known[:1], explain_error(outcome.error)]) + place)
-        for mistake in self.mistakes:
+        for mistake in suspects:
             unless = mistake.unless
             tried = [(c, o) for c, o in zip(cases, outcomes, strict=True) if unless is None or not unless(*c)]
             if any(self._is_what(implementation, tried) for implementation in mistake.implementations):
@@ -515,10 +633,18 @@ class Exercise:
                 + place
             )
         explain = self.explain or self._explain
-        stop(explain(inputs, outcome.value, wanted) + place)
+        stop((self._wrong_dtype(inputs, outcome.value) or explain(inputs, outcome.value, wanted)) + place)
 
     def _explain(self, inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return difference(got, wanted)
+
+    @staticmethod
+    def _only_for_some(cases: list[Arguments], right: list[bool]) -> str:
+        """The sentence for an exception that not all inputs cause."""
+        works = [c[0] for c, fine in zip(cases, right, strict=True) if fine]
+        if all(isinstance(x, Tensor) and len(x) == 1 for x in works):
+            return "It works for a batch of one only: a size of 1 fits any other, so shapes that differ pass."
+        return "It works for some inputs and not for others: is a size fixed in your code?"
 
     def _is_what(self, implementation: Function, tried: list[tuple[Arguments, Outcome]]) -> bool:
         """True if the learner's results are those of a mistake, on every case that gave a result."""

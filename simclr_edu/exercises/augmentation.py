@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu.exercises._harness import (
+    RETURNED_NOTHING,
     Arguments,
     Exercise,
     Function,
@@ -13,6 +14,8 @@ from simclr_edu.exercises._harness import (
     Problem,
     Verdict,
     call_or_stop,
+    check,
+    difference,
     examine,
     generator,
     kind,
@@ -50,11 +53,19 @@ def _flip_where(x: Tensor, coin: Tensor, dims: tuple[int, ...]) -> Tensor:
     return torch.where(coin[:, None, None, None], x.flip(dims), x)
 
 
+def _explain_batch(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Name the shape of a single picture."""
+    if got.shape == wanted.shape[1:]:
+        return f"That is one picture, {tuple(got.shape)}. Return the whole batch, {tuple(wanted.shape)}."
+    return difference(got, wanted)
+
+
 HORIZONTAL_FLIP = Exercise(
     name="horizontal_flip",
     parameters=("x", "coin"),
     cases=_flip_cases,
     oracles=(_flip_loop,),
+    explain=_explain_batch,
     mistakes=(
         Mistake("No image was flipped: the output is the input.", (lambda x, coin: x.clone(),)),
         Mistake(
@@ -109,6 +120,7 @@ def diagnose_horizontal_flip(flip: Function, seed: int = 0) -> Verdict:
     return HORIZONTAL_FLIP.diagnose(flip, seed)
 
 
+@check
 def check_horizontal_flip(flip: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Check ``flip(x, coin)``: mirror left to right the images that ``coin`` picks, and print a verdict.
 
@@ -142,6 +154,20 @@ def _weighted(x: Tensor, weights: tuple[float, float, float], channels: int = 3)
     return luma.repeat(1, channels, 1, 1)
 
 
+def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Name the weights, if the result is one weighted sum of the channels, three times."""
+    if got.shape == wanted.shape and torch.equal(got, got[:, :1].expand_as(got)):
+        pixels = inputs[0].double().transpose(0, 1).flatten(1).T  # (B H W, 3)
+        gray = got[:, 0].detach().double().flatten()
+        weights = torch.linalg.lstsq(pixels, gray[:, None]).solution[:, 0]
+        if torch.allclose(pixels @ weights, gray, atol=1e-5):
+            shown, total = ", ".join(f"{float(w):.3f}" for w in weights), f"{float(weights.sum()):.3f}"
+            if total == "1.000":
+                return f"Your weights, {shown}, add up to 1, but are not those of ITU-R 601."
+            return f"The weights must add up to 1. Yours, {shown}, add up to {total}."
+    return _explain_batch(inputs, got, wanted)
+
+
 _ITU = (0.299, 0.587, 0.114)
 
 GRAYSCALE = Exercise(
@@ -149,6 +175,7 @@ GRAYSCALE = Exercise(
     parameters=("x",),
     cases=_gray_cases,
     oracles=(_gray_loop,),
+    explain=_explain_gray,
     rtol=0,
     atol=5e-4,  # 0.2989, as in torchvision, is as good as 0.299
     mistakes=(
@@ -191,6 +218,21 @@ GRAYSCALE = Exercise(
             "The weighted sum was divided by 3 once more. The weights already add up to 1.",
             (lambda x: _weighted(x, _ITU) / 3,),
         ),
+        Mistake(
+            "The three copies were joined along dimension 0, the batch. Channels are dimension 1.",
+            (
+                lambda x: _weighted(x, _ITU, 1).repeat(3, 1, 1, 1),
+                lambda x: _weighted(x, _ITU, 1)[:, 0].repeat(3, 1, 1),
+                lambda x: torch.stack([_weighted(x, _ITU, 1)[:, 0]] * 3),
+                lambda x: torch.stack([_weighted(x, _ITU, 1)] * 3),
+            ),
+        ),
+        Mistake(
+            "The sum over the channels lost their dimension: (B, H, W) lines up with (B, 3, H, W) from the "
+            "right. Keep the reduced dimension (keepdim).",
+            (lambda x: _weighted(x, _ITU, 1)[:, 0].repeat(1, 3, 1, 1),),
+            raises=r"expanded size|expand\(",
+        ),
     ),
 )
 
@@ -200,6 +242,7 @@ def diagnose_grayscale(to_gray: Function, seed: int = 0) -> Verdict:
     return GRAYSCALE.diagnose(to_gray, seed)
 
 
+@check
 def check_grayscale(to_gray: Callable[[Tensor], Tensor]) -> None:
     """Check ``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114, and print a verdict.
 
@@ -254,14 +297,14 @@ def _contents(output: object) -> str:
 
 def _judge_views(two_views: Function, x: Tensor) -> None:
     augment = _Augment()
-    output = call_or_stop(two_views, (augment, x), ("augment", "x"))
+    output = call_or_stop(two_views, (augment, x), ("augment", "x"), ours=())
     place = f"\n  Failing case: {show_arguments(['x'], (x,))}."
     if (
         output is None
         or output is Ellipsis
         or (isinstance(output, tuple) and output[:1] in ((...,), (None,)))
     ):
-        raise Problem("It returned nothing (None). Is the return missing?", nothing=True)
+        raise Problem(RETURNED_NOTHING, nothing=True)
     if (
         not isinstance(output, (tuple, list))
         or len(output) != 2
@@ -322,6 +365,7 @@ def diagnose_two_views(two_views: Function, seed: int = 0) -> Verdict:
     return examine("two_views", ("augment", "x"), two_views, examination, seed)
 
 
+@check
 def check_two_views(two_views: Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor]]) -> None:
     """Check ``two_views(augment, x)``: two independent views of every image, and print a verdict.
 

@@ -21,6 +21,7 @@ from simclr_edu.exercises._harness import (
     Verdict,
     between,
     call_or_stop,
+    check,
     examine,
     generator,
     read_number,
@@ -32,12 +33,12 @@ from simclr_edu.exercises._harness import (
 
 # --- 1, 2: the whole loss -----------------------------------------------------------------------------------
 
-_SHIFTED_LABEL = replace(nt_xent.NT_XENT, name="bug 1, the label")
-_OWN_RIVAL = replace(nt_xent.NT_XENT, name="bug 2, the diagonal")
+_SHIFTED_LABEL = replace(nt_xent.NT_XENT, name="bug 1, the label", ours=None)
+_OWN_RIVAL = replace(nt_xent.NT_XENT, name="bug 2, the diagonal", ours=None)
 
 # --- 3: similarity ------------------------------------------------------------------------------------------
 
-_WRONG_AXIS = replace(nt_xent.COSINE_SIMILARITY_MATRIX, name="bug 3, the axis")
+_WRONG_AXIS = replace(nt_xent.COSINE_SIMILARITY_MATRIX, name="bug 3, the axis", ours=None)
 
 # --- 4: one anchor's loss at a low temperature --------------------------------------------------------------
 
@@ -130,6 +131,7 @@ def _padded(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 _FIXED_SIZE = replace(
     nt_xent.NT_XENT,
     name="bug 5, the last batch",
+    ours=None,
     cases=_batch_cases,
     mistakes=(
         Mistake(
@@ -370,7 +372,7 @@ def _diagnose_flip(f: Function, seed: int) -> Verdict:
 
 # --- 9: features in train mode ------------------------------------------------------------------------------
 
-_TRAIN_MODE = replace(probe.EXTRACT_FEATURES, name="bug 9, the mode")
+_TRAIN_MODE = replace(probe.EXTRACT_FEATURES, name="bug 9, the mode", ours=None)
 
 # --- 10: resuming -------------------------------------------------------------------------------------------
 
@@ -485,6 +487,7 @@ def diagnose_bug_hunt(number: int, f: Function, seed: int = 0) -> Verdict:
     return _diagnose_flip(f, seed) if number == 8 else _EXERCISES[number].diagnose(f, seed)
 
 
+@check
 def check_bug_hunt(number: int, f: Callable[..., Any]) -> None:
     """Check the mended program of one bug of notebook 10, and print a verdict.
 

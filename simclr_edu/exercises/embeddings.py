@@ -13,6 +13,7 @@ from simclr_edu.exercises._harness import (
     Mistake,
     Problem,
     Verdict,
+    check,
     generator,
     kind,
     read_number,
@@ -132,6 +133,7 @@ def diagnose_nearest_neighbours(f: Function, seed: int = 0) -> Verdict:
     return NEAREST_NEIGHBOURS.diagnose(f, seed)
 
 
+@check
 def check_nearest_neighbours(f: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     """Check ``f(queries, gallery, k)``: the k nearest rows of the gallery by cosine, and print a verdict.
 
@@ -244,6 +246,7 @@ def diagnose_effective_rank(f: Function, seed: int = 0) -> Verdict:
     return EFFECTIVE_RANK.diagnose(f, seed)
 
 
+@check
 def check_effective_rank(f: Callable[[Tensor], Tensor]) -> None:
     """Check ``f(x)``: the exponential of the entropy of the normalised singular values, and print a verdict.
 
@@ -324,6 +327,7 @@ def diagnose_order_by_class(f: Function, seed: int = 0) -> Verdict:
     return ORDER_BY_CLASS.diagnose(f, seed)
 
 
+@check
 def check_order_by_class(f: Callable[[Tensor], Tensor]) -> None:
     """Check ``f(labels)``: indices that put class 0 first, then 1, and so on, and print a verdict.
 

@@ -16,8 +16,10 @@ from simclr_edu.exercises._harness import (
     agree,
     between,
     call_or_stop,
+    check,
     difference,
     generator,
+    gradient_flows,
     read_number,
     report,
     stop,
@@ -118,6 +120,7 @@ def diagnose_cosine_similarity_matrix(f: Function, seed: int = 0) -> Verdict:
     return COSINE_SIMILARITY_MATRIX.diagnose(f, seed)
 
 
+@check
 def check_cosine_similarity_matrix(f: Callable[[Tensor], Tensor]) -> None:
     """Check ``f(z)``: cosine similarity of every pair of rows, (M, d) to (M, M), and print a verdict.
 
@@ -197,6 +200,11 @@ POSITIVE_INDEX = Exercise(
             (lambda n: torch.arange(n).flip(0).repeat(2), lambda n: torch.arange(n).repeat_interleave(2)),
         ),
         Mistake(
+            "At the border one row goes wrong: rows count from 0, so row n is the first of the second half. "
+            "Here it points past the last column.",
+            (lambda n: torch.tensor([i + n if i <= n else i - n for i in range(2 * n)]),),
+        ),
+        Mistake(
             "Both halves point into the second half. A row of the second half finds its positive in the "
             "first.",
             (lambda n: torch.arange(n, 2 * n).repeat(2),),
@@ -218,6 +226,7 @@ def diagnose_positive_index(f: Function, seed: int = 0) -> Verdict:
     return POSITIVE_INDEX.diagnose(f, seed)
 
 
+@check
 def check_positive_index(f: Callable[[int], Tensor]) -> None:
     """Check ``f(n)``: for each row of the full 2N x 2N matrix the column of its positive; print a verdict.
 
@@ -405,6 +414,29 @@ def _softmax_twice(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits.softmax(1), target)
 
 
+def _infinity_times_zero(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    logits, target = _masked_logits(z1, z2, temperature)
+    return F.cross_entropy(logits - torch.eye(len(logits)) * torch.inf, target)
+
+
+def _interleaved(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    z = torch.stack([z1, z2], 1).flatten(0, 1)  # (2N, d): both views of the first image, then of the second
+    return _loss_with()(z[: len(z1)], z[len(z1) :], temperature)
+
+
+def _same_view(number: int) -> Function:
+    return lambda z1, z2, temperature: _loss_with()(*[(z1, z2)[number]] * 2, temperature)
+
+
+def _divided(by: Callable[[int], int]) -> Function:
+    return lambda z1, z2, temperature: _loss_with()(z1, z2, temperature) / by(len(z1))
+
+
+def _minus_positive(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    logits, target = _masked_logits(z1, z2, temperature)
+    return F.nll_loss(logits, target)
+
+
 def _single(part: str, ways: tuple[str, ...]) -> tuple[Function, ...]:
     return tuple(_loss_with(**{part: way}) for way in ways)
 
@@ -462,6 +494,55 @@ _LOSS_MISTAKES = (
         "A softmax was applied before the cross-entropy, which applies one itself. Give it the logits.",
         (_softmax_twice,),
     ),
+    Mistake(
+        "The loss is infinite: a row's label points at a masked entry, most often its own. The positive "
+        "is the other view.",
+        (lambda z1, z2, temperature: torch.tensor(torch.inf),),
+    ),
+    Mistake(
+        "0 times infinity is NaN, not 0. An identity matrix times infinity is NaN off the diagonal, and a "
+        "masked logit times 0 is NaN too: put infinity in only where it belongs.",
+        (_infinity_times_zero,),
+        written=r"\binf\b",
+    ),
+    Mistake(
+        "The views are interleaved (both views of image 0, then of image 1), but the labels are those of "
+        "stacked views: all first views, then all second ones.",
+        (_interleaved,),
+    ),
+    Mistake("Both halves are the same view: one of z1 and z2 is not in it.", (_same_view(0), _same_view(1))),
+    Mistake(
+        "The mean was divided by a number of rows once more. cross_entropy averages already.",
+        (_divided(lambda n: 2 * n), _divided(lambda n: n)),
+    ),
+    Mistake(
+        "The loss is half of what it should be. The mean over all 2N anchors has both views in it already.",
+        (_divided(lambda n: 2),),
+    ),
+    Mistake(
+        "The denominator is missing: that is minus the mean logit of the positive. nll_loss takes no "
+        "softmax; it wants log-probabilities.",
+        (_minus_positive,),
+    ),
+    Mistake(
+        "torch.cat along dim 1 joins the features: (N, 2d). The candidates are 2N rows of d features.",
+        raises=r"Error",  # whatever follows from it
+        written=r"\b(cat|concat|concatenate)\([\[(]z1, z2[\])], (dim=|axis=)?(1|-1)\)|\bhstack\([\[(]z1, z2",
+    ),
+    Mistake(
+        "torch.stack makes a new dimension: (2, N, d). The candidates are the rows of one matrix, (2N, d), "
+        "which torch.cat makes.",
+        raises=r"Error",  # whatever follows from it
+        written=r"\bstack\([\[(]z1, z2[\])](, (dim=)?[012])?\)(?!\.(reshape|view|flatten))",
+    ),
+    Mistake(
+        "A mask must be of dtype bool, and torch.eye makes floats.",
+        raises=r"boolean mask|BoolTensor|byte or bool tensors|bitwise_not|operator\.invert",
+    ),
+    Mistake(
+        "N rows meet 2N. The matrix of similarities, its mask and the labels all have 2N rows.",
+        raises=r"\(2\) must match .*\(4\)|\(4\) must match .*\(2\)|batch_size \([24]\)",  # of case 1: N = 2
+    ),
     *(
         Mistake(
             f"Two mistakes at once. First: {one} Second: {two}",
@@ -474,23 +555,7 @@ _LOSS_MISTAKES = (
 )
 
 
-def _gradient(f: Function, seed: int) -> None:
-    """Once the values agree: the gradient must reach both views, undamped."""
-    for z1, z2, temperature in _loss_cases(seed)[:3]:
-        leaves = [z.clone().requires_grad_() for z in (z1, z2)]
-        loss = call_or_stop(f, (*leaves, temperature), ("z1", "z2", "temperature"))
-        if not isinstance(loss, Tensor) or not loss.requires_grad:
-            stop(
-                "The value is right, but no gradient can flow: something detached it (item, numpy, tensor, "
-                "no_grad)."
-            )
-        got = torch.autograd.grad(loss, leaves, allow_unused=True)
-        exact = [z.double().requires_grad_() for z in (z1, z2)]
-        wanted = torch.autograd.grad(_loss_loop(exact[0], exact[1], temperature), exact)
-        for name, g, w in zip(("z1", "z2"), got, wanted, strict=True):
-            if g is None or not agree(g, w, 1e-2, 1e-4):
-                cause = "does not reach" if g is None else "is wrong for"
-                stop(f"The value is right, but the gradient {cause} {name}: part of the graph was detached.")
+_ARGUMENTS = ("z1", "z2", "temperature")
 
 
 def _at_low_temperature(f: Function, seed: int) -> None:
@@ -498,31 +563,47 @@ def _at_low_temperature(f: Function, seed: int) -> None:
     rng = generator(1000 * seed + 20)
     centre = F.normalize(torch.randn(6, generator=rng), dim=0)
     z1, z2 = centre + 0.06 * torch.randn(2, 3, 6, generator=rng)  # (3, 6) each, every cosine above 0.887
-    got = read_number(call_or_stop(f, (z1, z2, 0.01), ("z1", "z2", "temperature")))
+    got = read_number(call_or_stop(f, (z1, z2, 0.01), _ARGUMENTS))
     wanted = _loss_loop(z1.double(), z2.double(), 0.01)
-    values = f"expected {float(wanted):.4g}, got {float(got.detach()):.4g}"
+    where = (
+        "Right at moderate temperatures, but small ones count too: at temperature 0.01 expected "
+        f"{float(wanted):.4g}, got {float(got.detach()):.4g}."
+    )
     if not got.isfinite():
         stop(
-            f"Right at moderate temperatures, but at 0.01: {values}. There exp(similarity / temperature) "
-            "overflows: in float32 exp() is infinity above 88.7."
+            f"{where} There exp(similarity / temperature) overflows: in float32 exp() is infinity above 88.7."
         )
     if not agree(got, wanted, 1e-2, 1e-3):
-        stop(f"Right at moderate temperatures, but at 0.01: {values}. Are large logits cut off?")
+        stop(f"{where} Are large logits cut off?")
 
 
-def _gradient_and_stability(f: Function, seed: int) -> None:
-    _gradient(f, seed)
+def _with_finite_mask(f: Function, seed: int) -> None:
+    """Once all else agrees: one opposite pair, its logit far below a finite mask."""
+    z = torch.randn(1, 4, generator=generator(1000 * seed + 30))
+    got = read_number(call_or_stop(f, (z, -z, 1e-30), _ARGUMENTS))  # log 1 = 0: there is one candidate
+    if got.isfinite() and float(got) > 1:
+        stop(
+            "Right at these temperatures, but the diagonal is masked with a finite number. The smaller the "
+            "temperature, the nearer other logits come to it; and -1e9 does not fit into float16, which ends "
+            "at 65,504. An excluded logit has to be minus infinity."
+        )
+
+
+def _then(f: Function, seed: int) -> None:
+    gradient_flows(f, _loss_cases(seed)[:3], _ARGUMENTS, _loss_loop)
     _at_low_temperature(f, seed)
+    _with_finite_mask(f, seed)
 
 
 NT_XENT = Exercise(
     name="nt_xent",
-    parameters=("z1", "z2", "temperature"),
+    parameters=_ARGUMENTS,
     cases=_loss_cases,
     oracles=(_loss_loop,),
     mistakes=_LOSS_MISTAKES,
     read=read_number,  # a plain float fails later, for want of a gradient
-    then=_gradient_and_stability,
+    then=_then,
+    ours=("nt_xent_matrix",),  # of the notebook
 )
 
 
@@ -531,11 +612,12 @@ def diagnose_nt_xent(f: Function, seed: int = 0) -> Verdict:
     return NT_XENT.diagnose(f, seed)
 
 
+@check
 def check_nt_xent(f: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     """Check ``f(z1, z2, temperature)``, the NT-Xent loss of two views (N, d), a scalar, and print a verdict.
 
-    Values and gradients are compared (Chen et al. 2020, section 2.1), and the value at a temperature so low
-    that a plain exp() overflows. Difficulty 4 of 5, 20 minutes.
+    Values and gradients are compared (Chen et al. 2020, section 2.1), and values at temperatures so low that
+    a plain exp() overflows and a finite mask shows. Difficulty 4 of 5, 20 minutes.
     """
     report(diagnose_nt_xent(f))
 
@@ -573,12 +655,22 @@ def _shifted(x: Tensor, shift: Tensor) -> Tensor:
     return shift.squeeze(1) + (x - shift).exp().sum(1).log()
 
 
+def _shifted_by_index(x: Tensor) -> Tensor:
+    return _shifted(x, x.argmax(1, keepdim=True))
+
+
 STABLE_LOGSUMEXP = Exercise(
     name="stable_logsumexp",
     parameters=("x",),
     cases=_logsumexp_cases,
     oracles=(_logsumexp_loop,),
+    ours=("logsumexp", "special_logsumexp"),  # torch's
     mistakes=(
+        Mistake(
+            "argmax gives the place of the largest logit, an index, not its value.",
+            (_shifted_by_index,),
+            written=r"\bargmax\b",
+        ),
         Mistake(
             "exp() overflows: in float32 exp(89) is already infinity, and exp(-104) is 0. Bring each row's "
             "largest logit to 0 before exp().",
@@ -587,6 +679,14 @@ STABLE_LOGSUMEXP = Exercise(
         Mistake(
             "The largest logit was subtracted but never added back after the logarithm.",
             (lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1).log(),),
+        ),
+        Mistake(
+            "The largest logit was subtracted again after the logarithm. It has to come back.",
+            (lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1).log() - x.amax(1),),
+        ),
+        Mistake(
+            "The largest logit was added, but never subtracted before exp().",
+            (lambda x: x.amax(1) + x.exp().sum(1).log(),),
         ),
         Mistake(
             "The largest logit was added before the logarithm, or twice. It comes back once, outside the "
@@ -602,11 +702,13 @@ STABLE_LOGSUMEXP = Exercise(
             (lambda x: x.max() + (x - x.max()).exp().sum(1).log(),),
         ),
         Mistake(
-            "What was subtracted is not the row's largest logit, so the largest can still overflow.",
+            "What was subtracted is not the row's largest logit, so exp() can still overflow, or give "
+            "0 for the whole row.",
             (
                 lambda x: _shifted(x, x.mean(1, keepdim=True)),
                 lambda x: _shifted(x, x.amin(1, keepdim=True)),
                 lambda x: _shifted(x, x.median(1, keepdim=True).values),
+                lambda x: _shifted(x, x.abs().amax(1, keepdim=True)),
             ),
         ),
         Mistake(
@@ -624,7 +726,11 @@ STABLE_LOGSUMEXP = Exercise(
         Mistake("That is only each row's largest logit; the others are missing.", (lambda x: x.amax(1),)),
         Mistake(
             "The logarithm is missing.",
-            (lambda x: x.exp().sum(1), lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1)),
+            (
+                lambda x: x.exp().sum(1),
+                lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1),
+                lambda x: x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1),
+            ),
         ),
         Mistake(
             "Cutting the logits off at a limit changes the answer. A shift that is undone afterwards does "
@@ -662,6 +768,7 @@ def diagnose_stable_logsumexp(f: Function, seed: int = 0) -> Verdict:
     return STABLE_LOGSUMEXP.diagnose(f, seed)
 
 
+@check
 def check_stable_logsumexp(f: Callable[[Tensor], Tensor]) -> None:
     """Check ``f(x)``: log of the sum of exp over each row, for logits of any size, and print a verdict.
 

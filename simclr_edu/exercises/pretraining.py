@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simclr_edu.exercises._harness import (
+    RETURNED_NOTHING,
     Arguments,
     Exercise,
     Function,
@@ -17,6 +18,7 @@ from simclr_edu.exercises._harness import (
     Verdict,
     between,
     call_or_stop,
+    check,
     examine,
     generator,
     kind,
@@ -188,6 +190,7 @@ def diagnose_learning_rate(f: Function, seed: int = 0) -> Verdict:
     return LEARNING_RATE.diagnose(f, seed)
 
 
+@check
 def check_learning_rate(f: Callable[[int, int, int, float], float]) -> None:
     """Check ``f(step, total_steps, warmup_steps, base_lr)``: warm-up, then cosine to 0; print a verdict.
 
@@ -224,9 +227,9 @@ def _watch_layers(head: nn.Module, h: Tensor) -> tuple[Any, list[nn.Linear], lis
 def _judge_head(make: Function, sizes: tuple[int, int, int], h: Tensor) -> None:
     in_dim, hidden_dim, out_dim = sizes
     asked = f"\n  Failing case: in_dim = {in_dim}, hidden_dim = {hidden_dim}, out_dim = {out_dim}."
-    head = call_or_stop(make, sizes, ("in_dim", "hidden_dim", "out_dim"))
+    head = call_or_stop(make, sizes, ("in_dim", "hidden_dim", "out_dim"), ours=())
     if head is None or head is Ellipsis:
-        raise Problem("It returned nothing (None). Is the return missing?", nothing=True)
+        raise Problem(RETURNED_NOTHING, nothing=True)
     if isinstance(head, type):
         stop("It returned a class, not a module. Call the class to make one.")
     if not isinstance(head, nn.Module):
@@ -287,6 +290,7 @@ def diagnose_projection_head(make: Function, seed: int = 0) -> Verdict:
     return examine("projection_head", ("in_dim", "hidden_dim", "out_dim"), make, examination, seed)
 
 
+@check
 def check_projection_head(make: Callable[[int, int, int], nn.Module]) -> None:
     """Check ``make(in_dim, hidden_dim, out_dim)``: two linear layers, a ReLU between; print a verdict.
 
@@ -548,6 +552,7 @@ def diagnose_train_step(train_step: Function, seed: int = 0) -> Verdict:
     return TRAIN_STEP.diagnose(train_step, seed)
 
 
+@check
 def check_train_step(train_step: Callable[..., float]) -> None:
     """Check ``train_step(model, views, optimizer, loss_fn)``: one step of pretraining, and print a verdict.
 

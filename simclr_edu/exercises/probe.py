@@ -14,15 +14,17 @@ from simclr_edu.exercises._harness import (
     Problem,
     Verdict,
     call_or_stop,
+    check,
     examine,
     generator,
-    has_blank,
     read_tensor,
     report,
     show,
     stop,
+    unwritten,
     whole,
 )
+from simclr_edu.exercises._reading import has_blank
 
 # --- freeze -------------------------------------------------------------------------------------------------
 
@@ -233,10 +235,11 @@ def diagnose_freeze(freeze: Function, seed: int = 0) -> Verdict:
     verdict = FREEZE.diagnose(freeze, seed)
     # Here returning nothing is right, so only the `...` in the source tells a stub from an attempt.
     if verdict.passed is False and verdict.diagnosis.startswith("Nothing happened") and has_blank(freeze):
-        return Verdict(FREEZE.name, None, "not attempted yet")
+        return Verdict(FREEZE.name, *unwritten(freeze))
     return verdict
 
 
+@check
 def check_freeze(freeze: Callable[[nn.Module], None]) -> None:
     """Check ``freeze(encoder)``: no parameter requires a gradient, every module evaluates; print a verdict.
 
@@ -414,6 +417,7 @@ def diagnose_extract_features(f: Function, seed: int = 0) -> Verdict:
     return EXTRACT_FEATURES.diagnose(f, seed)
 
 
+@check
 def check_extract_features(f: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
     """Check ``f(encoder, images, batch_size)``: features of all images, in order, and print a verdict.
 
@@ -435,7 +439,7 @@ def _judge_subset(f: Function, counts: list[int], fraction: float, seed: int) ->
     labels = _labels(generator(seed), counts)
     names = ("labels", "fraction", "generator")
     global_before = torch.get_rng_state()
-    indices = _read_subset(call_or_stop(f, (labels, fraction, generator(seed)), names))
+    indices = _read_subset(call_or_stop(f, (labels, fraction, generator(seed)), names, ours=()))
     drew_globally = not torch.equal(global_before, torch.get_rng_state())
     where = f"\n  Failing case: {len(labels)} labels, counts per class {counts}, fraction = {fraction}."
     if indices.dtype == torch.bool:
@@ -540,6 +544,7 @@ def diagnose_label_subset(f: Function, seed: int = 0) -> Verdict:
     return examine("label_subset", ("labels", "fraction", "generator"), f, examination, seed)
 
 
+@check
 def check_label_subset(f: Callable[[Tensor, float, torch.Generator], Tensor]) -> None:
     """Check ``f(labels, fraction, generator)``: indices of a stratified part of the labels; print a verdict.
 

@@ -13,7 +13,9 @@ from simclr_edu.exercises._harness import (
     Mistake,
     Verdict,
     between,
+    check,
     generator,
+    gradient_flows,
     read_number,
     report,
     whole,
@@ -81,6 +83,11 @@ SOFTMAX_WEIGHTS = Exercise(
             (lambda s, t: (-s / t).softmax(0),),
         ),
         Mistake(
+            "Only the largest similarity was divided by the temperature, because / binds tighter than -. "
+            "Subtract first, then divide.",
+            (lambda s, t: _share((s - s.max() / t).exp()),),
+        ),
+        Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
             "infinity is NaN. Shift the logits so that the largest is 0 first.",
             (lambda s, t: _share((s / t).exp()),),
@@ -99,6 +106,7 @@ def diagnose_softmax_weights(f: Function, seed: int = 0) -> Verdict:
     return SOFTMAX_WEIGHTS.diagnose(f, seed)
 
 
+@check
 def check_softmax_weights(f: Callable[[Tensor, float], Tensor]) -> None:
     """Check ``f(similarities, temperature)``: the softmax weight of each candidate; print a verdict.
 
@@ -186,6 +194,11 @@ GRADIENT_SHARE = Exercise(
         ),
         Mistake("These are logarithms of the shares.", (lambda s, t: (s / t).log_softmax(0),)),
         Mistake(
+            "Only the largest similarity was divided by the temperature, because / binds tighter than -. "
+            "Subtract first, then divide.",
+            (lambda s, t: _share((s - s.max() / t).exp()),),
+        ),
+        Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
             "infinity is NaN. Shift the logits so that the largest is 0 first.",
             (lambda s, t: _share((s / t).exp()),),
@@ -199,6 +212,7 @@ def diagnose_gradient_share(f: Function, seed: int = 0) -> Verdict:
     return GRADIENT_SHARE.diagnose(f, seed)
 
 
+@check
 def check_gradient_share(f: Callable[[Tensor, float], Tensor]) -> None:
     """Check ``f(similarities, temperature)``: each negative's share of the gradient, and print a verdict.
 
@@ -235,8 +249,7 @@ def _of_cosines(sign: int, power: int, itself: bool) -> Function:
 
     def measure(z: Tensor, t: float) -> Tensor:
         exponentials = (sign * t * (z @ z.T) ** power).exp()  # (M, M)
-        different = ~torch.eye(len(z), dtype=torch.bool)
-        return (exponentials if itself else exponentials[different]).mean().log()
+        return (exponentials if itself else exponentials[_others(z)]).mean().log()
 
     return measure
 
@@ -249,12 +262,22 @@ def _squares(z: Tensor) -> Tensor:
     return torch.pdist(z) ** 2  # every pair once, (M (M - 1) / 2,)
 
 
+def _differences(z: Tensor, t: float) -> Tensor:
+    """exp of -t times the squared differences, entry by entry, (M, M, d)."""
+    return (-t * (z[:, None] - z[None]).square()).exp()
+
+
+def _others(z: Tensor) -> Tensor:
+    return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
+
+
 UNIFORMITY = Exercise(
     name="uniformity",
     parameters=("z", "t"),
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
-    read=read_number,
+    read=read_number,  # a plain float fails later, for want of a gradient
+    then=lambda f, seed: gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t")),
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
@@ -304,6 +327,35 @@ UNIFORMITY = Exercise(
             (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
         ),
         Mistake(
+            "t was squared together with the distance. Square the distance, then multiply by t.",
+            (lambda z, t: (-(torch.pdist(z) * t).square()).exp().mean().log(),),
+        ),
+        Mistake(
+            "The distance was raised to the power t. It is squared, and t multiplies the square.",
+            (
+                lambda z, t: (-(torch.pdist(z) ** t)).exp().mean().log(),
+                lambda z, t: (-t * torch.pdist(z) ** t).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "The squared differences were not added up over the d entries of a row: no distances yet.",
+            (
+                lambda z, t: _differences(z, t).mean().log(),
+                lambda z, t: _differences(z, t)[_others(z)].mean().log(),
+            ),
+        ),
+        Mistake(
+            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
+            (
+                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
+                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "These are the distances between the d columns. Each embedding is a row.",
+            (lambda z, t: _squares(z.T).mul(-t).exp().mean().log(),),
+        ),
+        Mistake(
             "The squared distance is divided by t instead of multiplied by it.",
             (lambda z, t: _squares(z).div(-t).exp().mean().log(),),
         ),
@@ -316,10 +368,11 @@ def diagnose_uniformity(f: Function, seed: int = 0) -> Verdict:
     return UNIFORMITY.diagnose(f, seed)
 
 
+@check
 def check_uniformity(f: Callable[[Tensor, float], Tensor]) -> None:
     """Check ``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2), and print a verdict.
 
     ``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv 2005.10242,
-    section 4.1.2). Difficulty 2 of 5, 6 minutes.
+    section 4.1.2). The result keeps its gradient. Difficulty 2 of 5, 6 minutes.
     """
     report(diagnose_uniformity(f))

@@ -1,5 +1,6 @@
 """Each classic wrong answer to an exercise is rejected, and with its own diagnosis."""
 
+import functools
 import math
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from simclr_edu import augment as augmentations
+from simclr_edu import diagnostics, evaluate, losses, models
 from simclr_edu.exercises import augmentation, embeddings, nt_xent, pretraining, probe, temperature
 from simclr_edu.exercises._harness import Exercise
 
@@ -55,8 +58,52 @@ def flip_in_place(x, coin):
     return x
 
 
+@wrong("horizontal_flip", "A return stands inside a loop")
+def returns_the_first(x, coin):
+    for image, flip in zip(x, coin, strict=True):
+        return torch.stack([image.flip(2) if flip else image])
+
+
+@wrong("horizontal_flip", "That is one picture, (3, ")
+def returns_one_picture(x, coin):
+    for i in range(len(x)):
+        picture = x[i].flip(-1) if coin[i] else x[i]
+    return picture
+
+
+wrong("horizontal_flip", "The dtype should be that of the input, torch.float32, but is torch.float64")(
+    lambda x, coin: torch.where(coin.view(-1, 1, 1, 1), x.flip(-1), x).double()
+)
+
+wrong("horizontal_flip", "the work was done by augment.horizontal_flip")(
+    lambda x, coin: augmentations.horizontal_flip(x, coin)
+)
+
 # --- 01: grayscale ---
 
+wrong("grayscale", "the work was done by augment.to_grayscale")(lambda x: augmentations.to_grayscale(x))
+
+
+def luma(x, weights=(0.299, 0.587, 0.114)):
+    return (x * torch.tensor(weights).view(1, 3, 1, 1)).sum(1)  # (B, H, W)
+
+
+wrong("grayscale", "lost their dimension")(lambda x: luma(x).expand_as(x))
+wrong("grayscale", "lost their dimension")(lambda x: luma(x).expand(-1, 3, -1, -1))
+wrong("grayscale", "lost their dimension")(lambda x: luma(x).repeat(1, 3, 1, 1))
+wrong("grayscale", "Channels are dimension 1")(lambda x: torch.cat([luma(x)] * 3))
+wrong("grayscale", "Channels are dimension 1")(lambda x: luma(x)[:, None].repeat(3, 1, 1, 1))
+wrong("grayscale", "Channels are dimension 1")(lambda x: torch.stack([luma(x)] * 3))
+wrong("grayscale", "The weights must add up to 1. Yours, 0.299, 0.578, 0.114, add up to 0.991.")(
+    lambda x: luma(x, (0.299, 0.578, 0.114))[:, None].expand(-1, 3, -1, -1)
+)
+wrong("grayscale", "0.300, 0.590, 0.110, add up to 1, but")(
+    lambda x: luma(x, (0.3, 0.59, 0.11))[:, None].expand(-1, 3, -1, -1)
+)
+wrong("grayscale", "The dtype should be that of the input, torch.float32, but is torch.float16")(
+    lambda x: luma(x)[:, None].expand(-1, 3, -1, -1).half()
+)
+wrong("grayscale", "That is one picture, (3, ")(lambda x: luma(x)[:1].expand(3, -1, -1))
 wrong("grayscale", "plain mean")(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1))
 wrong("grayscale", "blue, green, red")(
     lambda x: (0.114 * x[:, 0] + 0.587 * x[:, 1] + 0.299 * x[:, 2])[:, None].repeat(1, 3, 1, 1)
@@ -94,6 +141,10 @@ wrong("two_views", "a tuple of length 2 whose entries are lists")(
     lambda augment, x: (list(augment(x)), list(augment(x)))
 )
 wrong("two_views", "view of image")(lambda augment, x: (augment(x), augment(x.flip(0))))
+wrong("two_views", "Your function never uses its argument augment.")(lambda augment, x: (x, x + 1))
+wrong("two_views", "The work was done by augment.SimCLRAugment")(
+    lambda augment, x: augmentations.SimCLRAugment(x.shape[-1]).two_views(x)
+)
 wrong("two_views", "view of image")(lambda augment, x: augment(x.repeat_interleave(2, 0)).chunk(2))
 wrong("two_views", "not what augment returned")(lambda augment, x: (augment(x), augment(x) * 0.5))
 wrong("two_views", "one image was augmented for all")(
@@ -156,6 +207,20 @@ wrong("cosine_similarity_matrix", "absolute values (L1)")(
 )
 wrong("cosine_similarity_matrix", "the correlation")(lambda z: torch.corrcoef(z))
 wrong("cosine_similarity_matrix", "not multiplied with each other")(lambda z: F.normalize(z))
+wrong("cosine_similarity_matrix", "the work was done by diagnostics.similarity_matrix")(
+    lambda z: diagnostics.similarity_matrix(z)
+)
+wrong("cosine_similarity_matrix", "The dtype should be that of the input, torch.float32")(
+    lambda z: F.normalize(z.double()) @ F.normalize(z.double()).T
+)
+
+
+@wrong("cosine_similarity_matrix", "What z.div(...) returns is thrown away")
+def length_not_kept(z):
+    z.div(z.norm(dim=1, keepdim=True))
+    return z @ z.T
+
+
 wrong("cosine_similarity_matrix", "keepdim")(lambda z: (z / z.norm(dim=1)) @ (z / z.norm(dim=1)).T)
 
 # --- 02: index of the positive ---
@@ -177,7 +242,14 @@ wrong("positive_index", "rolled by -1; the positive")(lambda n: torch.arange(2 *
 wrong("positive_index", "rolled by 2; the positive")(lambda n: torch.arange(2 * n).roll(2))
 wrong("positive_index", "off by one")(lambda n: (torch.arange(2 * n) + n + 1) % (2 * n))
 
+wrong("positive_index", "row n is the first of the second half")(
+    lambda n: torch.tensor([i + n if i <= n else i - n for i in range(2 * n)])
+)
+
 # --- 02: NT-Xent ---
+
+tau = 0.5  # a name of the notebook's, which a function reads by mistake
+matrix = torch.eye(3)
 
 
 def scaled(z1, z2, temperature):
@@ -399,6 +471,194 @@ def stop_gradient(z1, z2, temperature):
     return F.cross_entropy(*scaled(z1, z2.detach(), temperature))
 
 
+@wrong("nt_xent", "The loss is infinite: a row's label points at a masked entry")
+def masked_target(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return F.cross_entropy(logits, torch.arange(len(target)))
+
+
+@wrong("nt_xent", "The loss is infinite: a row's label points at a masked entry")
+def masked_half_of_the_targets(z1, z2, temperature):
+    logits, _ = scaled(z1, z2, temperature)
+    return F.cross_entropy(logits, torch.cat([torch.arange(len(z1)), torch.arange(len(z1))]))
+
+
+@wrong("nt_xent", "never uses its argument temperature; it reads tau from outside")
+def global_temperature(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / tau).fill_diagonal_(-math.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "The values differ. Your function never uses its argument temperature.")
+def fixed_temperature(z1, z2, temperature):
+    return F.cross_entropy(*scaled(z1, z2, 0.5))
+
+
+@wrong("nt_xent", "What logits.masked_fill(...) returns is thrown away")
+def mask_not_kept(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature
+    logits.masked_fill(torch.eye(len(z), dtype=torch.bool), -math.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "What F.normalize(...) returns is thrown away")
+def norm_not_kept(z1, z2, temperature):
+    z = torch.cat([z1, z2])
+    F.normalize(z, dim=1)
+    logits = (z @ z.T / temperature).fill_diagonal_(-math.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+def loss_of(z, temperature):
+    """The rest of the loss, once the views are in one matrix."""
+    z, n = F.normalize(z, dim=1), len(z) // 2
+    return F.cross_entropy((z @ z.T / temperature).fill_diagonal_(-math.inf), torch.arange(2 * n).roll(n))
+
+
+@wrong("nt_xent", "The views are interleaved")
+def interleaved_rows(z1, z2, temperature):
+    return loss_of(torch.stack([z1, z2], 1).reshape(2 * len(z1), -1), temperature)
+
+
+@wrong("nt_xent", "dim 1 joins the features")
+def side_by_side(z1, z2, temperature):
+    n = len(z1)
+    z = F.normalize(torch.cat([z1, z2], 1), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+@wrong("nt_xent", "stack makes a new dimension")
+def stacked(z1, z2, temperature):
+    n = len(z1)
+    z = F.normalize(torch.stack([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+@wrong("nt_xent", "0 times infinity is NaN")
+def zero_times_infinity(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature - torch.eye(len(z)) * torch.inf
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "0 times infinity is NaN")
+def one_hot_times_infinity(z1, z2, temperature):
+    z, n = F.normalize(torch.cat([z1, z2]), dim=1), len(z1)
+    logits = (z @ z.T / temperature).fill_diagonal_(-math.inf)
+    positive = torch.eye(2 * n).roll(n, 1)
+    return -(positive * logits.log_softmax(1)).sum(1).mean()
+
+
+@wrong("nt_xent", "must be of dtype bool, and torch.eye makes floats")
+def mask_of_floats(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z)), -math.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "must be of dtype bool, and torch.eye makes floats")
+def index_of_floats(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature
+    logits[torch.eye(len(z))] = -math.inf
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "must be of dtype bool, and torch.eye makes floats")
+def not_of_floats(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature)[~torch.eye(len(z))].view(len(z), -1)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "N rows meet 2N")
+def mask_of_n(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z1), dtype=torch.bool), -math.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+@wrong("nt_xent", "N rows meet 2N")
+def labels_of_n(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return F.cross_entropy(logits, target[: len(z1)])
+
+
+wrong("nt_xent", "the same view")(lambda z1, z2, temperature: loss_of(torch.cat([z1, z1]), temperature))
+wrong("nt_xent", "the same view")(lambda z1, z2, temperature: loss_of(torch.cat([z2, z2]), temperature))
+
+
+@wrong("nt_xent", "divided by a number of rows once more")
+def averaged_twice(z1, z2, temperature):
+    return F.cross_entropy(*scaled(z1, z2, temperature)) / (2 * len(z1))
+
+
+@wrong("nt_xent", "divided by a number of rows once more")
+def averaged_and_over_n(z1, z2, temperature):
+    return F.cross_entropy(*scaled(z1, z2, temperature)) / len(z1)
+
+
+@wrong("nt_xent", "half of what it should be")
+def halved(z1, z2, temperature):
+    return F.cross_entropy(*scaled(z1, z2, temperature)) / 2
+
+
+@wrong("nt_xent", "The denominator is missing")
+def nll_of_logits(z1, z2, temperature):
+    return F.nll_loss(*scaled(z1, z2, temperature))
+
+
+def masked_with(value, z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), value)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+for value in (-1e9, -1e4, -100.0):
+    wrong("nt_xent", "masked with a finite number")(functools.partial(masked_with, value))
+
+
+@wrong("nt_xent", "masked with a finite number")
+def identity_subtracted(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature - 1e9 * torch.eye(len(z))
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+wrong("nt_xent", "The numbers are right. The dtype should be that of the input, torch.float32")(
+    lambda z1, z2, temperature: F.cross_entropy(*scaled(z1.double(), z2.double(), temperature))
+)
+wrong("nt_xent", "The dtype should be that of the input, torch.float32, but is torch.bfloat16")(
+    lambda z1, z2, temperature: F.cross_entropy(*scaled(z1, z2, temperature)).bfloat16()
+)
+
+
+def nt_xent_matrix(z1, z2, tau):
+    return F.cross_entropy(*scaled(z1, z2, tau))
+
+
+wrong("nt_xent", "the work was done by nt_xent_matrix.")(
+    lambda z1, z2, temperature: nt_xent_matrix(z1, z2, temperature)
+)
+wrong("nt_xent", "the work was done by losses.nt_xent.")(
+    lambda z1, z2, temperature: losses.nt_xent(z1, z2, temperature)
+)
+wrong("nt_xent", "the work was done by losses.NTXentLoss.")(
+    lambda z1, z2, temperature: losses.NTXentLoss(temperature)(z1, z2)
+)
+
+
+@wrong("nt_xent", "It works for a batch of one only")
+def line_of_lengths(z1, z2, temperature):
+    z = torch.cat([z1, z2])
+    lengths = (z / z.norm(dim=1)[: len(z1)]).norm()  # (2N, d) over (N,)
+    return F.cross_entropy(*scaled(z1, z2, temperature)) + 0 * lengths
+
+
 @wrong("nt_xent", "is a size fixed in your code?")
 def fixed_batch(z1, z2, temperature, n=2):
     z = F.normalize(torch.cat([z1, z2]), dim=1)
@@ -435,8 +695,48 @@ wrong("stable_logsumexp", "(M, 1) + (M,) broadcasts to (M, M)")(
 )
 wrong("stable_logsumexp", "values and indices")(lambda x: x - x.max(1))
 
+wrong("stable_logsumexp", "subtracted again after the logarithm")(
+    lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1).log() - x.amax(1)
+)
+wrong("stable_logsumexp", "logarithm is missing")(
+    lambda x: x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1)
+)
+wrong("stable_logsumexp", "never subtracted before exp()")(lambda x: x.amax(1) + x.exp().sum(1).log())
+wrong("stable_logsumexp", "not the row's largest")(
+    lambda x: x.abs().amax(1) + (x - x.abs().amax(1, keepdim=True)).exp().sum(1).log()
+)
+wrong("stable_logsumexp", "the work was done by logsumexp.")(lambda x: torch.logsumexp(x, 1))
+wrong("stable_logsumexp", "the work was done by logsumexp.")(lambda x: x.logsumexp(dim=1))
+wrong("stable_logsumexp", "the work was done by special_logsumexp.")(lambda x: torch.special.logsumexp(x, 1))
+wrong("stable_logsumexp", "The numbers are right. The dtype should be that of the input")(
+    lambda x: x.double().exp().sum(1).log() if x.max() < 90 else stable(x.double())
+)
+
+
+def stable(x):
+    return x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1).log()
+
+
+@wrong("stable_logsumexp", "an index, not its value")
+def index_of_the_largest(x):
+    m = x.argmax(dim=1, keepdim=True)
+    return m[:, 0] + (x - m).exp().sum(1).log()
+
+
 # --- 03: softmax weights ---
 
+wrong("softmax_weights", "Subtract first, then divide")(
+    lambda s, t: (s - s.max() / t).exp() / (s - s.max() / t).exp().sum()
+)
+wrong("softmax_weights", "never uses its argument t; it reads tau from outside")(
+    lambda s, t: (s / tau).softmax(0)
+)
+wrong("softmax_weights", "the work was done by diagnostics.softmax_weights")(
+    lambda s, t: diagnostics.softmax_weights(s, t)
+)
+wrong("softmax_weights", "The dtype should be that of the input, torch.float32, but is torch.float64")(
+    lambda s, t: (s.double() / t).softmax(0)
+)
 wrong("softmax_weights", "temperature is ignored")(lambda s, t: torch.softmax(s, 0))
 wrong("softmax_weights", "multiplied by the temperature")(lambda s, t: torch.softmax(s * t, 0))
 wrong("softmax_weights", "do not add up to 1")(lambda s, t: torch.exp(s / t))
@@ -470,8 +770,43 @@ wrong("gradient_share", "there is no positive to remove")(
 )
 wrong("gradient_share", "logarithms of the shares")(lambda s, t: (s / t).log_softmax(0))
 
+wrong("gradient_share", "Subtract first, then divide")(
+    lambda s, t: (s - s.max() / t).exp() / (s - s.max() / t).exp().sum()
+)
+wrong("gradient_share", "never uses its argument t; it reads tau from outside")(
+    lambda s, t: (s / tau).softmax(0)
+)
+
 # --- 03: uniformity ---
 
+wrong("uniformity", "t was squared together")(lambda z, t: (-((torch.pdist(z) * t) ** 2)).exp().mean().log())
+wrong("uniformity", "raised to the power t")(lambda z, t: (-(torch.pdist(z) ** t)).exp().mean().log())
+wrong("uniformity", "raised to the power t")(lambda z, t: (-t * torch.pdist(z) ** t).exp().mean().log())
+wrong("uniformity", "not added up over the d entries")(
+    lambda z, t: (-t * (z[:, None] - z) ** 2).exp().mean().log()
+)
+wrong("uniformity", "triu puts 0")(
+    lambda z, t: (-t * torch.cdist(z, z) ** 2).exp().triu(diagonal=1).mean().log()
+)
+wrong("uniformity", "triu puts 0")(lambda z, t: (-t * torch.cdist(z, z).triu(1) ** 2).exp().mean().log())
+wrong("uniformity", "between the d columns")(lambda z, t: (-t * torch.pdist(z.T) ** 2).exp().mean().log())
+wrong("uniformity", "no gradient can flow")(lambda z, t: (-t * torch.pdist(z) ** 2).exp().mean().log().item())
+wrong("uniformity", "no gradient can flow")(
+    lambda z, t: (-t * torch.pdist(z) ** 2).exp().mean().log().detach()
+)
+wrong("uniformity", "no gradient can flow")(lambda z, t: math.log((-t * torch.pdist(z) ** 2).exp().mean()))
+wrong("uniformity", "the gradient of z holds NaN: is there a root of 0?")(
+    lambda z, t: (
+        (-t * ((z[:, None] - z) ** 2).sum(2).sqrt()[*torch.triu_indices(len(z), len(z), 1)] ** 2)
+        .exp()
+        .mean()
+        .log()
+    )
+)
+wrong("uniformity", "the work was done by diagnostics.uniformity")(lambda z, t: diagnostics.uniformity(z, t))
+wrong("uniformity", "never uses its argument t; it reads tau from outside")(
+    lambda z, t: (-tau * torch.pdist(z) ** 2).exp().mean().log()
+)
 wrong("uniformity", "paired with itself")(lambda z, t: (-t * torch.cdist(z, z) ** 2).exp().mean().log())
 wrong("uniformity", "not squared")(lambda z, t: (-t * torch.pdist(z)).exp().mean().log())
 wrong("uniformity", "logarithm is missing")(lambda z, t: (-t * torch.pdist(z) ** 2).exp().mean())
@@ -539,6 +874,10 @@ def divides_by_zero(step, total_steps, warmup_steps, base_lr):
     return base_lr * ramp * cosine(progress)
 
 
+wrong("learning_rate", "never uses its argument base_lr; it reads tau from outside")(
+    lambda step, total_steps, warmup_steps, base_lr: rate(cosine)(step, total_steps, warmup_steps, tau)
+)
+
 # --- 04: projection head ---
 
 
@@ -587,6 +926,14 @@ wrong("projection_head", "must return one nn.Module")(
     lambda i, m, o: [nn.Linear(i, m), nn.ReLU(), nn.Linear(m, o)]
 )
 wrong("projection_head", "RuntimeError")(lambda i, m, o: chain(nn.Linear(m, i), nn.ReLU(), nn.Linear(i, o)))
+
+wrong("projection_head", "The work was done by models.ProjectionHead. Write it yourself")(
+    lambda i, m, o: models.ProjectionHead(i, m, o)
+)
+wrong("projection_head", "never uses its argument m; it reads width from outside")(
+    lambda i, m, o: chain(nn.Linear(i, width), nn.ReLU(), nn.Linear(width, o))
+)
+width = 3
 
 # --- 04: training step ---
 
@@ -738,6 +1085,19 @@ def by_hand(model, views, optimizer, loss_fn):
     return loss.item()
 
 
+@wrong("train_step", "Your function never uses its argument loss_fn.")
+def own_loss(model, views, optimizer, loss_fn):
+    z1, z2 = fused(model, views)
+    return update((z1 - z2).square().mean(), optimizer)
+
+
+@wrong("train_step", "What F.normalize(...) returns is thrown away")
+def normalised_and_forgotten(model, views, optimizer, loss_fn):
+    z1, z2 = fused(model, views, which=0)
+    F.normalize(z1, dim=1)
+    return update(loss_fn(z1, z2), optimizer)
+
+
 # --- 05: nearest neighbours ---
 
 
@@ -759,6 +1119,12 @@ wrong("nearest_neighbours", "nearest one was skipped")(
 wrong("nearest_neighbours", "wrong dimension")(lambda q, g, k: cosines(q, g).argsort(0, descending=True)[:k])
 wrong("nearest_neighbours", "over the wrong dimension (dim 0)")(
     lambda q, g, k: (F.normalize(q, dim=0) @ F.normalize(g, dim=0).T).topk(k).indices
+)
+wrong("nearest_neighbours", "never uses its argument gallery; it reads matrix from outside")(
+    lambda q, gallery, k: cosines(q, matrix[:, :1].expand(3, q.shape[1])).topk(min(k, 3)).indices
+)
+wrong("nearest_neighbours", "the work was done by diagnostics.nearest_neighbours")(
+    lambda q, g, k: diagnostics.nearest_neighbours(q, g, k)[0]
 )
 wrong("nearest_neighbours", "not the first k")(lambda q, g, k: cosines(q, g).argsort(1, descending=True))
 
@@ -789,7 +1155,25 @@ wrong("effective_rank", "0 * log(0)")(
     lambda x: (-(shares(x).round(decimals=6) * shares(x).round(decimals=6).log()).sum()).exp()
 )
 
+wrong("effective_rank", "the work was done by diagnostics.effective_rank")(
+    lambda x: diagnostics.effective_rank(x)
+)
+wrong("effective_rank", "The dtype should be that of the input, torch.float32, but is torch.float64")(
+    lambda x: torch.special.entr(shares(x.double())).sum().exp()
+)
+
 # --- 05: order by class ---
+
+wrong("order_by_class", "the work was done by diagnostics.order_by_class")(
+    lambda labels: diagnostics.order_by_class(labels)
+)
+
+
+@wrong("order_by_class", "A return stands inside a loop")
+def first_class_only(labels):
+    for c in labels.unique():
+        return (labels == c).nonzero()[:, 0]
+
 
 wrong("order_by_class", "sorted labels")(lambda labels: labels.sort().values)
 wrong("order_by_class", "descending order")(lambda labels: labels.argsort(descending=True, stable=True))
@@ -869,6 +1253,14 @@ def outermost(encoder):
     encoder.training = False
 
 
+@wrong("freeze", "A return stands inside a loop")
+def returns_early(encoder):
+    encoder.eval()
+    for p in encoder.parameters():
+        p.requires_grad = False
+        return encoder
+
+
 @wrong("freeze", "weights or statistics were changed")
 def zeroed(encoder):
     encoder.eval()
@@ -932,6 +1324,20 @@ def by_256(encoder, images, batch_size):
 def normalised_input(encoder, images, batch_size):
     encoder.eval()
     return torch.cat(collect(encoder, images, batch_size, scale=lambda x: (x / 255 - 0.5) / 0.5))
+
+
+@wrong("extract_features", "A return stands inside a loop")
+def returns_in_the_first_turn(encoder, images, batch_size):
+    encoder.eval()
+    for batch in images.split(batch_size):
+        with torch.no_grad():
+            return encoder(batch / 255)
+
+
+@wrong("extract_features", "the work was done by evaluate.embed")
+def embeds(encoder, images, batch_size):
+    encoder.eval()
+    return evaluate.embed(encoder, images, batch_size=batch_size)
 
 
 @wrong("extract_features", "Only the last batch")
@@ -1051,6 +1457,16 @@ def same_count(labels, fraction, generator):
     )
 
 
+@wrong("label_subset", "The work was done by evaluate.label_subset")
+def ours(labels, fraction, generator):
+    return evaluate.label_subset(labels, fraction)
+
+
+@wrong("label_subset", "never uses its argument generator.")
+def without_the_generator(labels, fraction, generator):
+    return torch.arange(len(labels))[: round(fraction * len(labels))]
+
+
 @wrong("label_subset", "a mask")
 def mask(labels, fraction, generator):
     keep = torch.zeros(len(labels), dtype=torch.bool)
@@ -1089,7 +1505,7 @@ def floats(labels, fraction, generator):
 @pytest.mark.parametrize(
     ("name", "phrase", "function"),
     MUTANTS,
-    ids=[f"{n}-{i}-{f.__name__}" for i, (n, _, f) in enumerate(MUTANTS)],
+    ids=[f"{n}-{i}-{getattr(f, '__name__', 'partial')}" for i, (n, _, f) in enumerate(MUTANTS)],
 )
 def test_a_wrong_answer_gets_its_own_diagnosis(name, phrase, function, seed):
     verdict = diagnose(name, function, seed)
@@ -1100,6 +1516,7 @@ def test_a_wrong_answer_gets_its_own_diagnosis(name, phrase, function, seed):
 def test_every_exercise_has_its_classic_wrong_answers():
     names = {n.removeprefix("diagnose_") for m in MODULES for n in vars(m) if n.startswith("diagnose_")}
     counts = {name: sum(1 for n, _, _ in MUTANTS if n == name) for name in names}
+    print(f"{len(MUTANTS)} wrong answers:", *(f"{n} {k}" for n, k in sorted(counts.items())), sep="\n  ")
     assert len(MUTANTS) >= 60 and all(count >= 4 for count in counts.values()), counts
 
 

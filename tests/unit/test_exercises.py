@@ -4,7 +4,9 @@ import inspect
 import linecache
 import math
 import random
+import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from simclr_edu import diagnostics, exercises, losses, models
+from simclr_edu import augment, diagnostics, exercises, losses
 from simclr_edu.exercises import _harness, augmentation, embeddings, nt_xent, pretraining, probe, temperature
 
 MODULES = (augmentation, nt_xent, temperature, pretraining, embeddings, probe)
@@ -102,11 +104,12 @@ def nt_xent_dense(z1, z2, temperature):
     return F.cross_entropy(logits, target)
 
 
-def nt_xent_finite_mask(z1, z2, temperature):
+def nt_xent_lowest_mask(z1, z2, temperature):
     z = torch.cat([z1, z2])
     z = z / z.norm(dim=1, keepdim=True)
     count = len(z)
-    logits = z @ z.T / temperature - 1e9 * torch.eye(count)
+    logits = z @ z.T / temperature
+    logits = logits.masked_fill(torch.eye(count, dtype=torch.bool), torch.finfo(z.dtype).min)
     log_probability = logits - torch.logsumexp(logits, dim=1, keepdim=True)
     return -log_probability[torch.arange(count), (torch.arange(count) + count // 2) % count].mean()
 
@@ -142,6 +145,11 @@ def logsumexp_shift(x):
     return largest.squeeze(1) + torch.log(torch.exp(x - largest).sum(dim=1))
 
 
+def logsumexp_rows(x):
+    rows = [row - row.max() for row in x]
+    return torch.stack([row.exp().sum().log() for row in rows]) + x.max(1).values
+
+
 def weights_by_hand(similarities, temperature):
     logits = similarities / temperature
     power = torch.exp(logits - logits.max())
@@ -167,7 +175,7 @@ def uniformity_matrix(z, t=2):
     z = F.normalize(z, dim=1)
     squares = 2 - 2 * z @ z.T
     off = ~torch.eye(len(z), dtype=torch.bool)
-    return float(torch.exp(-t * squares[off]).mean().log())
+    return torch.exp(-t * squares[off]).mean().log()
 
 
 def rate_start(step, total_steps, warmup_steps, base_lr):
@@ -358,27 +366,37 @@ SOLUTIONS = {
     "positive_index": [index_cat, index_modulo, lambda n: torch.tensor([*range(n, 2 * n), *range(n)])],
     "nt_xent": [
         nt_xent_dense,
-        nt_xent_finite_mask,
+        nt_xent_lowest_mask,
         nt_xent_deleted_diagonal,
         nt_xent_exponentials,
         nt_xent_python_loop,
-        losses.nt_xent_loop,
-        losses.nt_xent_dense,
-        losses.nt_xent,
     ],
-    "stable_logsumexp": [logsumexp_shift, lambda x: torch.logsumexp(x, dim=1)],
-    "softmax_weights": [weights_by_hand, lambda s, t: (s / t).softmax(-1), diagnostics.softmax_weights],
-    "gradient_share": [share_softmax, share_autograd, diagnostics.softmax_weights],
-    "uniformity": [uniformity_pdist, uniformity_matrix, diagnostics.uniformity],
+    "stable_logsumexp": [logsumexp_shift, logsumexp_rows],
+    "softmax_weights": [weights_by_hand, lambda s, t: (s / t).softmax(-1)],
+    "gradient_share": [share_softmax, share_autograd],
+    "uniformity": [uniformity_pdist, uniformity_matrix],
     "learning_rate": [rate_start, rate_end, rate_mixed],
-    "projection_head": [head_sequential, head_batchnorm, HeadClass, models.ProjectionHead],
+    "projection_head": [head_sequential, head_batchnorm, HeadClass],
     "train_step": [step_chunk, step_clear_last, step_clear_by_hand],
     "nearest_neighbours": [neighbours_topk, neighbours_sort, neighbours_distance],
-    "effective_rank": [rank_entr, rank_epsilon, rank_drop_zeros, diagnostics.effective_rank],
-    "order_by_class": [order_argsort, order_loop, diagnostics.order_by_class],
+    "effective_rank": [rank_entr, rank_epsilon, rank_drop_zeros],
+    "order_by_class": [order_argsort, order_loop],
     "freeze": [freeze_methods, freeze_loop],
     "extract_features": [extract_no_grad, extract_slices, extract_preallocated],
     "label_subset": [subset_round, subset_ceil, subset_noise],
+}
+
+# The package's own, which must agree, and are not an answer.
+OURS = {
+    "horizontal_flip": [augment.horizontal_flip],
+    "grayscale": [augment.to_grayscale],
+    "cosine_similarity_matrix": [diagnostics.similarity_matrix],
+    "nt_xent": [losses.nt_xent_loop, losses.nt_xent_dense, losses.nt_xent],
+    "softmax_weights": [diagnostics.softmax_weights],
+    "gradient_share": [diagnostics.softmax_weights],
+    "uniformity": [diagnostics.uniformity],
+    "effective_rank": [diagnostics.effective_rank],
+    "order_by_class": [diagnostics.order_by_class],
 }
 
 ANSWERS = [pytest.param(n, f, id=f"{n}-{i}") for n, fs in SOLUTIONS.items() for i, f in enumerate(fs)]
@@ -420,6 +438,40 @@ def test_a_right_answer_is_correct(name, answer, seed):
     verdict = DIAGNOSE[name](answer, seed)
     assert verdict.passed is True, verdict
     assert verdict.exercise == name and "correct" in repr(verdict)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("name", "ours"), [(n, f) for n, fs in OURS.items() for f in fs])
+def test_the_packages_own_agrees_but_is_no_answer(name, ours, seed):
+    verdict = DIAGNOSE[name](ours, seed)
+    done_by = f"{ours.__module__.rpartition('.')[2]}.{ours.__name__}"
+    said = f"The result is right, but the work was done by {done_by}. Write it yourself."
+    assert verdict.passed is False and verdict.diagnosis == said
+
+
+def test_a_profiler_is_left_alone():
+    calls = []
+    before = sys.getprofile()
+    sys.setprofile(lambda *event: calls.append(event))
+    mine = sys.getprofile()
+    try:
+        DIAGNOSE["uniformity"](uniformity_pdist)
+        assert sys.getprofile() is mine and calls
+    finally:
+        sys.setprofile(before)
+
+
+@pytest.mark.parametrize("name", [*SOLUTIONS, "bug_hunt"])
+def test_a_check_called_without_its_function_says_so(name, capsys):
+    check = getattr(exercises, f"check_{name}")
+    assert check() is None and check(1, 2, 3) is None and check(nonsense=1) is None
+    out, err = capsys.readouterr()
+    parameter = list(inspect.signature(check).parameters)[-1]
+    assert err == "" and out.count("\n") == 3
+    assert all(
+        line.startswith(f"check_{name}: not yet. Pass your function") and line.endswith(f"{parameter}).")
+        for line in out.splitlines()
+    )
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -491,6 +543,31 @@ def test_a_class_with_an_empty_forward_is_not_attempted():
     assert DIAGNOSE["projection_head"](Head).passed is None
 
 
+@pytest.mark.parametrize(
+    "line", ["raise NotImplementedError", "raise NotImplementedError('write me')", "return ..."]
+)
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_code_below_the_stubs_last_line_is_no_stub(name, line):
+    first = parameters(name)[0]
+    verdict = DIAGNOSE[name](define(name, f"value = 1\n{line}\nreturn {first}"))
+    assert verdict.passed is False
+    assert f"below the stub's `{line}`" in verdict.diagnosis and "remove that line" in verdict.diagnosis
+    in_branch = define(name, f"if True:\n    {line}\n    {first} = 2\nreturn {first}")
+    assert DIAGNOSE[name](in_branch).passed is False
+
+
+@pytest.mark.parametrize("name", [n for n in SOLUTIONS if n != "freeze"])
+def test_dots_above_the_code_make_no_stub(name):
+    verdict = DIAGNOSE[name](define(name, "...\nvalue = 1"))
+    assert verdict.passed is False and "returned nothing" in verdict.diagnosis
+
+
+def test_an_answer_that_kept_the_dots_above_is_correct():
+    assert DIAGNOSE["positive_index"](
+        define("positive_index", "...\nreturn (torch.arange(2 * n) + n) % (2 * n)")
+    ).passed
+
+
 def test_a_wrong_attempt_that_kept_the_dots_is_still_diagnosed():
     wrong = define("cosine_similarity_matrix", "return z @ z.T\n...")
     assert "dot products" in DIAGNOSE["cosine_similarity_matrix"](wrong).diagnosis
@@ -517,6 +594,34 @@ optimizer.step()
 def test_a_missing_return_is_said(name):
     verdict = DIAGNOSE[name](define(name, "value = 1 + 1"))
     assert verdict.passed is False and "returned nothing (None)" in verdict.diagnosis
+
+
+@pytest.mark.parametrize("name", [n for n in SOLUTIONS if n != "freeze"])
+def test_a_print_in_place_of_a_return_is_said_and_capped(name, capsys):
+    printing = define(name, "for k in range(300):\n    print('tensor', k)")
+    verdict = DIAGNOSE[name](printing)
+    assert capsys.readouterr().out == ""
+    assert verdict.passed is False and "It prints instead: return the result." in verdict.diagnosis
+    getattr(exercises, f"check_{name}")(printing)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == repr(verdict) and " lines, the first 6:" in lines[1]
+    assert lines[2:] == [f"    tensor {k}" for k in range(6)]
+
+
+def test_a_few_printed_lines_stand_below_the_verdict(capsys):
+    exercises.check_freeze(define("freeze", "encoder.requires_grad_(False)\nprint('frozen')\nencoder.eval()"))
+    out = capsys.readouterr().out
+    assert out.startswith("freeze: correct.")
+    assert out.endswith("Your function printed this:\n    frozen\n    frozen\n")
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_a_warning_of_the_learners_code_does_not_spill(name, capsys):
+    warned = define(name, "import warnings\nwarnings.warn('spilt')\ntorch.ones(2, 2, 2).T")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        getattr(exercises, f"check_{name}")(warned)
+    assert not caught and capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -591,6 +696,36 @@ def test_a_large_case_shows_the_first_entry_that_differs():
     wrong = define("grayscale", "return torch.zeros_like(x)")
     text = DIAGNOSE["grayscale"](wrong).diagnosis
     assert "x (1, 3, " in text and "at [0, 0, 0, 0] expected " in text and ", got 0 " in text
+
+
+def test_a_number_too_small_for_float32_is_shown_as_0():
+    assert _harness.show(8.442e-82) == "0" and _harness.show(torch.tensor([1.0, 1e-60]).double()) == "[1, 0]"
+
+
+def test_an_argument_read_by_an_inner_function_is_used():
+    body = "def inner():\n    return temperature\nreturn (2 * similarities / inner()).softmax(0)"
+    assert "never uses" not in DIAGNOSE["softmax_weights"](define("softmax_weights", body)).diagnosis
+
+
+BODIES_THAT_READ_NO_ARGUMENT = {
+    "two_views": "return torch.full((2, 3, 2, 2), LEVEL), torch.full((2, 3, 2, 2), LEVEL)",
+    "projection_head": "return nn.Linear(int(LEVEL), 2)",
+    "learning_rate": "return LEVEL",
+    "train_step": "return LEVEL",
+    "extract_features": "return torch.full((3, 4), LEVEL)",
+    "label_subset": "return torch.arange(int(LEVEL))",
+}
+
+
+@pytest.mark.parametrize("name", [n for n in SOLUTIONS if n != "freeze"])  # a stub of it returns nothing too
+def test_an_argument_that_gave_way_to_a_global_is_said_without_source(name):
+    body = BODIES_THAT_READ_NO_ARGUMENT.get(name, "return torch.full((3, 3, 3), LEVEL)")
+    wrong = define(name, body, with_source=False)
+    wrong.__globals__["LEVEL"] = 3.0
+    verdict = DIAGNOSE[name](wrong)
+    unused = f"{'s' if len(parameters(name)) > 1 else ''} {' and '.join(parameters(name))}"
+    assert verdict.passed is False
+    assert f"never uses its argument{unused}; it reads LEVEL from outside" in verdict.diagnosis, verdict
 
 
 def test_randomness_in_a_deterministic_exercise_is_said():
@@ -779,7 +914,11 @@ def test_an_overflow_is_looked_for_only_when_all_else_agrees(seed):
         return -torch.log(torch.cat([p.diag(n), p.diag(-n)]) / (p.sum(1) - p.diag())).mean()
 
     text = DIAGNOSE["nt_xent"](attempt, seed).diagnosis
-    assert "at 0.01: expected " in text and ", got nan" in text and "overflows" in text
+    assert (
+        "small ones count too: at temperature 0.01 expected " in text
+        and ", got nan" in text
+        and "overflows" in text
+    )
     both = DIAGNOSE["nt_xent"](lambda z1, z2, temperature: attempt(z1, z2, 1.0), seed).diagnosis
     assert "temperature is ignored" in both and "overflows" not in both
 
