@@ -625,4 +625,5 @@ mock.score(
 #   (MoCo), arXiv 1911.05722; Grill et al. 2020 (BYOL), 2006.07733; Chen, He 2021 (SimSiam), 2011.10566; Khosla et al. 2020 (SupCon),
 #   2004.11362; Radford et al. 2021 (CLIP), 2103.00020; He et al. 2022 (MAE), 2111.06377; Caron et al. 2021 (DINO), 2104.14294;
 #   Chuang et al. 2020 (debiased loss), 2007.00224; Yeh et al. 2021 (decoupled loss), 2110.06848; Tian, Chen, Ganguli 2021 (why BYOL
-#   does not collapse), 2102.06810.
+#   does not collapse), 2102.06810; Dwibedi et al. 2021 (NNCLR), 2104.14548; van der Maaten, Hinton 2008, "Visualizing Data using
+#   t-SNE".

@@ -1,7 +1,12 @@
 """The tools that execute and render notebooks: what they save, what they refuse, what they say."""
 
+import json
+import os
+import subprocess
+
 import check
 import course
+import lab
 import nbtools
 import pytest
 import run_notebooks
@@ -115,3 +120,32 @@ def test_without_chromium_the_browser_step_is_skipped_but_fails_in_ci(monkeypatc
     monkeypatch.setenv("CI", "true")
     assert check.run_step("browser") == ("FAILED: there is no Chromium on this machine", 0.0)
     assert check.missing("unit") is None
+
+
+def test_lab_finds_the_course_s_extension_and_keeps_the_reader_s_path(monkeypatch):
+    monkeypatch.setenv("JUPYTER_PATH", "mine")
+    first, second = lab.environment()["JUPYTER_PATH"].split(os.pathsep)
+    assert second == "mine"
+    (description,) = (lab.EXTENSIONS / "labextensions").glob("*/package.json")
+    assert first == str(lab.EXTENSIONS)
+    build = json.loads(description.read_text(encoding="utf-8"))["jupyterlab"]["_build"]
+    assert (description.parent / build["load"]).exists()
+    monkeypatch.delenv("JUPYTER_PATH")
+    assert lab.environment()["JUPYTER_PATH"] == str(lab.EXTENSIONS)
+
+
+def test_lab_keeps_results_in_runs_unless_told_otherwise(monkeypatch):
+    calls = []
+
+    def run(command, env, check):
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.delenv("SIMCLR_EDU_HOME", raising=False)
+    assert lab.main(["--no-browser"]) == 7
+    monkeypatch.setenv("SIMCLR_EDU_HOME", "elsewhere")
+    lab.main([])
+    (command, env), (_, told) = calls
+    assert command[-1] == "--no-browser" and f"--notebook-dir={nbtools.NOTEBOOKS}" in command
+    assert env["SIMCLR_EDU_HOME"] == str(nbtools.ROOT / "runs") and told["SIMCLR_EDU_HOME"] == "elsewhere"
