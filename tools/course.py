@@ -23,9 +23,19 @@ BUILD = nbtools.ROOT / "build" / "course"
 # What the names of the rows that the finished table must have begin with.
 ROWS = ("raw pixels", "random encoder", "crop only", "simclr")
 
-# Notebook pages without the scripts that the standard template loads from the network.
+# Notebook pages without the scripts that the standard template loads from the network, and with readable
+# lines.
 PAGE = """\
 {%- extends 'lab/index.html.j2' -%}
+{%- block html_head_css -%}{{ super() }}
+<style>
+body.jp-Notebook { max-width: 1060px; margin: 0 auto; --jp-content-font-size1: 16px }
+details > :not(summary) { margin-left: 1.1em }
+.jp-RenderedHTMLCommon table, .jp-RenderedHTMLCommon caption { margin-left: 0; text-align: left }
+math { font-size: 1.1em }
+mfrac > * { padding: .14em .18em }
+</style>
+{%- endblock -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}

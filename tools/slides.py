@@ -10,7 +10,8 @@ notes             for the speaker, shown by the key S
 skip              is left out
 
 The output of a code cell appears at a key too, as if the cell were run. A figure under more code than a few
-lines gets a slide of its own. A cell tagged slide-output shows its output without its code.
+lines gets a slide of its own. A cell tagged slide-output shows its output without its code, one tagged
+slide-input its code without its output. The place of a widget, which needs a kernel, is left out.
 """
 
 import html
@@ -30,6 +31,7 @@ from pygments.lexers import PythonLexer
 PRESENTER = Path(__file__).with_name("slides.html")
 # slide-output: of this cell only what it prints and draws.
 OUTPUT_ONLY = "slide-output"
+INPUT_ONLY = "slide-input"  # and of this one only its code
 NEW = ("slide", "subslide")
 TYPES = (*NEW, "fragment", "-", "notes", "skip")
 # More lines of code than this leave too little room for a figure on the same slide.
@@ -97,15 +99,15 @@ def rendered(output: NotebookNode) -> str:
     if text is None:
         kinds = ", ".join(data) or output.output_type
         raise nbtools.NotebookProblem(f"slides show text and HTML; an output has only {kinds}")
-    kind = "widget" if text == nbtools.WIDGET_TEXT else "text"
-    return f'<pre class="{kind}">{html.escape(text.rstrip())}</pre>'
+    return f'<pre class="text">{html.escape(text.rstrip())}</pre>'
 
 
 def slides_of(notebook: NotebookNode) -> list[Slide]:
     """Cut a notebook into slides.
 
     Raises:
-        NotebookProblem: a slide type is unknown, or the first cell that is shown begins no slide.
+        NotebookProblem: a slide type is unknown, the first cell that is shown begins no slide, or a cell
+            whose output is shown has none.
     """
     slides: list[Slide] = []
     title = ""
@@ -129,10 +131,16 @@ def slides_of(notebook: NotebookNode) -> list[Slide]:
                     slides[-1].running = ""
             slides[-1].parts.append(f'<div class="prose{step}">{markdown(cell.source)}</div>')
             continue
-        outputs = "\n".join(map(rendered, cell.outputs))
-        lines = max((o.get("text", "").count("\n") for o in cell.outputs), default=0)
+        tags = cell.metadata.get("tags", [])
+        if OUTPUT_ONLY in tags and not cell.outputs:
+            raise nbtools.NotebookProblem(
+                f"a cell of which the output is shown has none: {cell.source[:80]!r}"
+            )
+        shown = [o for o in cell.outputs if o.get("data", {}).get("text/plain") != nbtools.WIDGET_TEXT]
+        outputs = "" if INPUT_ONLY in tags else "\n".join(map(rendered, shown))
+        lines = max((o.get("text", "").count("\n") for o in shown), default=0)
         row = " row" if 'class="figure' in outputs and lines >= LONG_TEXT else ""
-        if OUTPUT_ONLY in cell.metadata.get("tags", []):
+        if OUTPUT_ONLY in tags:
             slides[-1].parts.append(f'<div class="output{row}{step}">{outputs}</div>')
             continue
         code = highlight(cell.source, PythonLexer(), FORMATTER).strip()

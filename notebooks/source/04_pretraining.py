@@ -212,11 +212,11 @@ def knn_callback(run) -> None:
         record["knn"] = knn(run.encoder)
 
 
-# %% slideshow={"slide_type": "subslide"}
+# %% slideshow={"slide_type": "skip"}
 live = widgets.LiveTraining(every=2.0)
 live
 
-# %% slideshow={"slide_type": "-"}
+# %% slideshow={"slide_type": "subslide"}
 directory = home_folder() / "runs" / "simclr"
 run = pretrain(config, data, callbacks=[knn_callback, live], directory=directory, resume=True, progress=False)
 last = run.history[-1]
@@ -224,7 +224,7 @@ print(f"{run.epoch:.0f} epochs, {run.seconds:.0f} s, {run.pairs_per_s:,.0f} pair
 print(f"loss {last['loss']:.3f} against ln(2N - 1) = {math.log(2 * n - 1):.3f}")
 print(f"contrastive accuracy {last['contrastive_accuracy']:.1%}, chance {1 / (2 * n - 1):.1%}")
 
-# %% slideshow={"slide_type": "-"}
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 start = {"step": 0, "loss": first_loss, "knn": knn(untrained.encoder)}  # before the first step
 curve = [start, *run.history]
 plots.show(plots.loss_curve(curve, n, knn_title="kNN, 1,000 labels"))

@@ -13,7 +13,7 @@
 # **Time**: 10 min to read, under 1 min to run, 60 min for the exercises, 45 min for each mock interview. **Prerequisites**:
 # notebooks 00 to 06. Any section can be run right after the set-up cell.
 
-# %% tags=["setup"]
+# %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 import torch.nn.functional as F
 from IPython.display import display
@@ -46,7 +46,7 @@ def whiteboard_nt_xent(z1, z2, temperature):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_nt_xent(whiteboard_nt_xent)
 print(clock)
 
@@ -113,7 +113,7 @@ def fixed_1(z1, z2, temperature):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(1, fixed_1)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -158,7 +158,7 @@ def fixed_2(z1, z2, temperature):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(2, fixed_2)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -198,7 +198,7 @@ def fixed_3(z):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(3, fixed_3)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -238,7 +238,7 @@ def fixed_4(similarities, temperature):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(4, fixed_4)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -285,7 +285,7 @@ def fixed_5(z1, z2, temperature):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(5, fixed_5)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -331,7 +331,7 @@ def fixed_6(model, v1, v2):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(6, fixed_6)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -376,7 +376,7 @@ def fixed_7(n, rank, world_size):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(7, fixed_7)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -420,7 +420,7 @@ def fixed_8(x, generator):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(8, fixed_8)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -464,7 +464,7 @@ def fixed_9(encoder, images, batch_size):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(9, fixed_9)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -518,7 +518,7 @@ def fixed_10(checkpoint, model, optimizer, generator):
     raise NotImplementedError
 
 
-# %%
+# %% slideshow={"slide_type": "skip"}
 exercises.check_bug_hunt(10, fixed_10)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -546,7 +546,7 @@ exercises.check_bug_hunt(10, fixed_10)
 # the place in the course that shows it. With a kernel the deck below comes first: it puts the cards that you did not know
 # back at the end.
 
-# %%
+# %% tags=["slide-input"]
 display(widgets.flash_cards())
 interview.flash_cards()
 
@@ -556,7 +556,7 @@ interview.flash_cards()
 # Ten questions, one right choice each. Unfold a choice to see whether it is right, and if not, why. With a kernel, click instead, and
 # the score is kept: only the first answer counts. Another seed draws another quiz.
 
-# %%
+# %% tags=["slide-input"]
 quiz = interview.quiz(count=10, seed=SEED)
 display(widgets.quiz(quiz))
 quiz
@@ -571,7 +571,7 @@ quiz.score("a---------")  # on paper? hand in the letters, "-" for a question le
 # record yourself. Do not unfold the score sheet before you have answered. The same seed gives the same interview, so two people can
 # be compared.
 
-# %%
+# %% tags=["slide-input"]
 mock = interview.mock_interview(seed=SEED)
 clock = interview.Clock(minutes=mock.minutes)
 print(", ".join(f"{part} {minutes} min" for part, minutes in mock.parts.items()))
@@ -617,7 +617,7 @@ mock.score(
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
 # - Chen, Kornblith, Norouzi, Hinton: "A Simple Framework for Contrastive Learning of Visual Representations", 2020, arXiv 2002.05709.

@@ -93,8 +93,9 @@ WATCH = """output => {
         if (!seen.on) return;
         seen.frames += 1;
         const height = image.getBoundingClientRect().height;
-        if (!image.isConnected || !image.naturalWidth || height < 50) seen.blank += 1;
-        else seen.heights.push(height);
+        // While the next picture loads, Chromium keeps the last one painted and its box as high as it was.
+        if (image.isConnected && height) seen.heights.push(height);
+        else seen.blank += 1;
         seen.sources.add(image.src);
         requestAnimationFrame(look);
     };
