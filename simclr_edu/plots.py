@@ -300,9 +300,13 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}"))
 
 
+def _fixed(x: float, decimals: int) -> str:
+    """Return this many decimals, never -0.00."""
+    return f"{round(float(x), decimals) + 0.0:.{decimals}f}"
+
+
 def _two(x: float) -> str:
-    """Return two decimals, never -0.00."""
-    return f"{round(float(x), 2) + 0.0:.2f}"
+    return _fixed(x, 2)
 
 
 def _softmax(x: Array, temperature: float) -> Array:
@@ -583,6 +587,7 @@ def nearest_neighbours(
     similarities: ArrayLike,
     same_class: ArrayLike | None = None,
     title: str | None = None,
+    query: str = "query",
 ) -> Picture:
     """Show each query on the left and its nearest neighbours beside it, with their similarity.
 
@@ -592,6 +597,7 @@ def nearest_neighbours(
         similarities: ``(Q, K)`` cosine similarities.
         same_class: ``(Q, K)`` of bool; neighbours of another class than the query get a cross.
         title: what to see.
+        query: what to write above each picture on the left.
 
     Raises:
         TypeError, ValueError: shapes that do not fit together.
@@ -609,7 +615,7 @@ def nearest_neighbours(
         raise ValueError(f"similarities must have shape ({len(q)}, {k}), got {sim.shape}")
     tiles = np.concatenate([q[:, None], near.reshape(len(q), k, *q.shape[1:])], axis=1)  # (Q, 1 + K, H, W, 3)
     alt = f"{len(q)} queries, each with its {k} nearest neighbours; mean similarity {_two(sim.mean())}"
-    captions = [c for row in sim for c in ("query", *(_two(s) for s in row))]
+    captions = [c for row in sim for c in (query, *(_two(s) for s in row))]
     same = None
     if same_class is not None:
         same = _array(same_class, "same_class").astype(bool)
@@ -718,8 +724,62 @@ _SIMILARITY: dict[str, Any] = {
 
 
 @_styled
+def arrows(vectors: ArrayLike, names: Sequence[str], title: str | None = None) -> Picture:
+    """Draw embeddings in the plane as arrows on the unit circle, view 1 of all images stacked on view 2.
+
+    Args:
+        vectors: ``(2N, 2)``, drawn at length 1; the two views of an image share a colour.
+        names: ``(2N,)`` names.
+        title: what to see.
+
+    Raises:
+        TypeError, ValueError: not an even number of vectors in the plane, one of length 0, or too few names.
+    """
+    v = _array(vectors, "vectors")
+    if v.ndim != 2 or v.shape[1] != 2 or len(v) % 2:
+        raise ValueError(f"vectors must have shape (2N, 2), got {v.shape}")
+    names = _names(names, "names", len(v))
+    length = np.linalg.norm(v, axis=1, keepdims=True)
+    if length.min() == 0:
+        raise ValueError("vectors must have a direction, got one of length 0")
+    v = v / length
+    degrees = np.degrees(np.arctan2(v[:, 1], v[:, 0])) % 360
+    title = title or "Embeddings as arrows: only the angle between two of them counts"
+    alt = "Arrows of length 1 from one point: " + ", ".join(
+        f"{n} at {d:.0f} degrees" for n, d in zip(names, degrees, strict=True)
+    )
+    fig = _figure(_WIDTH, 3.6, title, alt + ".")
+    ax = fig.add_subplot()
+    turn = np.linspace(0, 2 * np.pi, 200)
+    ax.plot(np.cos(turn), np.sin(turn), color=_GRAY, linestyle=":", linewidth=1.5)
+    half = len(v) // 2
+    for k, (x, y) in enumerate(v):
+        colour = _CYCLE[k % half % len(_CYCLE)]
+        ax.annotate(
+            "",
+            (x, y),
+            (0, 0),
+            arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.5, "shrinkA": 0, "shrinkB": 0},
+        )
+        ax.text(1.08 * x, 1.08 * y, f"{names[k]} at {degrees[k]:.0f}°", va="center", ha=_side(float(x)))
+    low = min(0.0, float(v[:, 1].min()))
+    ax.set(xlim=(-2, 2), ylim=(low - 0.15, 1.2), aspect="equal")
+    ax.set(xlabel="first coordinate (no unit)", ylabel="second (no unit)", xticks=[-1, 0, 1], yticks=[0, 1])
+    return fig
+
+
+def _side(x: float) -> str:
+    """Where a label beside a point of the unit circle begins."""
+    return "center" if abs(x) < 0.2 else "left" if x > 0 else "right"
+
+
+@_styled
 def similarity_matrix(
-    sim: ArrayLike, kind: str = "pairs", labels: Sequence[str] | None = None, title: str | None = None
+    sim: ArrayLike,
+    kind: str = "pairs",
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    decimals: int = 2,
 ) -> Picture:
     """Draw a cosine similarity matrix, the positives outlined and the diagonal crossed out.
 
@@ -730,12 +790,14 @@ def similarity_matrix(
             marks nothing.
         labels: a name for each row; the default for pairs of up to 8 images is ``1a, 2a, ..., 1b, 2b, ...``.
         title: what to see.
+        decimals: of the numbers in the cells of up to 12 rows, 1 to 3.
 
     Raises:
         TypeError, ValueError: not a square matrix of cosine similarities, or of odd size for pairs.
     """
     x = _square(sim, "sim")
     check_choice(kind, "kind", ("pairs", "plain"))
+    check_int(decimals, "decimals", 1, 3)
     n = len(x)
     if kind == "pairs" and (n % 2 or n < 4):
         raise ValueError(f"sim must have 2N rows with N at least 2 for kind='pairs', got {n} rows")
@@ -753,9 +815,9 @@ def similarity_matrix(
         title = title or f"Each row: 1 positive (outlined), {n - 2} negatives, itself left out (crossed)"
         alt = (
             f"Cosine similarity matrix of {n} views, {half} pairs: mean similarity "
-            f"{_two(positives.mean())} over the "
-            f"{n} outlined positives and {_two(x[negative].mean())} over the negatives; the diagonal "
-            "is crossed out."
+            f"{_fixed(positives.mean(), decimals)} over the "
+            f"{n} outlined positives and {_fixed(x[negative].mean(), decimals)} over the negatives; "
+            "the diagonal is crossed out."
         )
     else:
         title = title or "Cosine similarities: red is alike, blue is opposite"
@@ -792,7 +854,9 @@ def similarity_matrix(
                 if kind == "pairs" and i == j:
                     continue
                 colour = "white" if abs(x[i, j]) > 0.65 else "black"
-                ax.text(j, i, _two(x[i, j]), ha="center", va="center", fontsize=10, color=colour)
+                size = 10 if decimals < 3 else 9
+                value = _fixed(x[i, j], decimals)
+                ax.text(j, i, value, ha="center", va="center", fontsize=size, color=colour)
     return fig
 
 
@@ -1378,7 +1442,9 @@ def temperature_results(
     paper_contrastive: Mapping[float, float] | None = None,
     title: str | None = None,
 ) -> Picture:
-    """Draw linear probe and contrastive accuracy against the temperature, the paper's beside ours.
+    """Draw linear probe and contrastive accuracy against the temperature, the paper's below ours.
+
+    Every panel has an axis of its own: the heights of two different data sets do not compare.
 
     Args:
         taus: ``(T,)`` temperatures.
@@ -1408,37 +1474,32 @@ def temperature_results(
             _accuracies(list(p.values()), f"paper's {key}")
         panels.append((name, m, s[order] if s is not None else None, p))
     t = t[order]
-    best = [float(t[int(m.argmax())]) for _, m, _, _ in panels]
-    title = title or (
-        f"The linear probe is best at temperature {best[0]:g}, contrastive accuracy at {best[1]:g}"
+    title = title or "Linear probe and contrastive accuracy do not peak at the same temperature"
+    parts = []
+    for name, m, _, p in panels:
+        for whose, values in (("ours", dict(zip(t.tolist(), m, strict=True))), ("the paper's", p)):
+            listed = ", ".join(f"{_percent(v)} at temperature {k:g}" for k, v in values.items())
+            parts += [f"{name}, {whose}: {listed}"] if values else []
+    drawn_paper = any(p for _, _, _, p in panels)
+    fig = _figure(
+        _WIDTH, 5.8 if drawn_paper else 3.6, title, "Accuracy against temperature. " + "; ".join(parts) + "."
     )
-    alt = (
-        f"Linear probe accuracy is best, {_percent(panels[0][1].max())}, at temperature {best[0]:g}; "
-        "contrastive "
-        f"accuracy is best, {_percent(panels[1][1].max())}, at temperature {best[1]:g}."
-    )
-    fig = _figure(_WIDTH, 4.3, title, alt)
-    axes = fig.subplots(1, 2)
+    axes = fig.subplots(1 + drawn_paper, 2, sharex=True, squeeze=False)
     ticks = sorted({*t.tolist(), *(k for _, _, _, p in panels for k in p)})
-    for ax, (name, m, s, p) in zip(axes, panels, strict=True):
-        ax.errorbar(t, m, yerr=s, color=OKABE_ITO["blue"], marker="o", capsize=4, label="ours (mean and std)")
+    for column, (name, m, s, p) in zip(axes.T, panels, strict=True):
+        column[0].errorbar(t, m, yerr=s, color=OKABE_ITO["blue"], marker="o", capsize=4)
+        column[0].set_title(f"{name}, ours" + (" (mean, std of seeds)" if s is not None else ""))
         if p:
-            ax.plot(
-                list(p),
-                list(p.values()),
-                "s--",
-                color=OKABE_ITO["orange"],
-                markersize=7,
-                label="paper (ImageNet)",
-            )
-        ax.set_xscale("log")
-        ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set(title=name, xlabel="temperature (no unit, log scale)", ylabel="accuracy (%)")
-        _percent_axis(ax.yaxis)
-        ax.grid(axis="y")
-    handles, names = axes[0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+            column[1].plot(list(p), list(p.values()), "s--", color=OKABE_ITO["orange"], markersize=7)
+            column[1].set_title(f"{name}, paper")
+        for ax in column:
+            ax.set_xscale("log")
+            ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.set(xlabel="temperature (no unit, log scale)", ylabel="accuracy (%)")
+            ax.tick_params(labelbottom=True)
+            _percent_axis(ax.yaxis)
+            ax.grid(axis="y")
     return fig
 
 
@@ -1529,6 +1590,7 @@ def bar_with_error(
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel=label, xlim=(0, min(1.18, max(0.5, 1.25 * float(m.max())))), xticks=np.arange(0, 1.01, 0.2))
+    ax.spines["bottom"].set_bounds(0, min(1.0, ax.get_xlim()[1]))  # past 100% there is only room for a number
     ax.tick_params(axis="y", length=0)
     _percent_axis(ax.xaxis)
     return fig
@@ -2182,7 +2244,7 @@ def uniformity_alignment(
         raise ValueError(f"alignment must not be negative, got {a.min():g}")
     if u.max() > 1e-6:
         raise ValueError(f"uniformity must not be positive, got {u.max():g}")
-    title = title or "Better is lower left: positives close together, everything spread out"
+    title = title or "Lower left would be best: positives close together, everything spread out"
     alt = "Alignment and uniformity: " + "; ".join(
         f"{n} {_two(x)} and {_two(y)}" for n, x, y in zip(names, a, u, strict=True)
     )
@@ -2201,7 +2263,8 @@ def uniformity_alignment(
         )
     ax.margins(0.15)
     ax.set(
-        xlabel="alignment: mean squared distance of positives", ylabel="uniformity: log mean potential (nats)"
+        xlabel="alignment: mean squared distance of positives (no unit)",
+        ylabel="uniformity: ln of mean exp(-2 d²)",
     )
     ax.grid()
     return fig

@@ -10,7 +10,7 @@
 # - measure alignment and uniformity,
 # - run an experiment with several seeds and say what it shows and what it does not.
 #
-# **Time:** 25 min to read, about 2 min to run on two cores, 20 min more with the exercises.
+# **Time:** 25 min to read, 2 to 3 min to run on two cores, 20 min more with the exercises.
 #
 # **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
 # set-up cell.
@@ -32,7 +32,7 @@ from simclr_edu.pretrain import PretrainConfig, pretrain
 SEED = 0
 torch.manual_seed(SEED)
 print(profiles.describe(seed=SEED))
-data = load_images("shapes", image_size=24).subset(4000, 2000, seed=SEED)  # small, so that 12 runs take 2 min
+data = load_images("shapes", image_size=24).subset(4000, 2000, seed=SEED)  # small: 15 runs
 rng = torch.Generator().manual_seed(SEED)
 # One anchor, made up: a positive at similarity 0.7 and 62 negatives, the hardest at 0.6. N = 32, so 63 candidates.
 negatives = (0.25 * torch.randn(62, generator=rng)).clamp(max=0.6)  # (62,)
@@ -58,8 +58,9 @@ for tau in (1.0, 0.5, 0.1, 0.05):
     print(f"tau {tau:4}: weights {weights[0]:.3f} and {weights[1]:.3f}, ratio {math.exp(0.2 / tau):5.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A difference of 0.2 hardly matters at $\tau = 1$ and decides nearly everything at $\tau = 0.05$. Write the weights
-# yourself, so that they survive a very small $\tau$ too.
+# A difference of 0.2 hardly matters at $\tau = 1$ and decides nearly everything at $\tau = 0.05$.
+#
+# **Exercise 1** (one line, 2 min): write the weights yourself, so that they survive a very small $\tau$ too.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -74,7 +75,7 @@ exercises.check_softmax_weights(softmax_weights)
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
-# Divide, then softmax. `Tensor.softmax` subtracts the largest logit first, so it does not overflow.
+# Where does $\tau$ stand in the formula? At $\tau = 0.008$ a plain `exp` overflows: which function of PyTorch does not?
 #
 # </details>
 #
@@ -85,26 +86,49 @@ exercises.check_softmax_weights(softmax_weights)
 #     return (similarities / temperature).softmax(dim=0)
 # ```
 #
+# `Tensor.softmax` subtracts the largest logit first, so no temperature makes it overflow.
+#
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Now 63 candidates, as in a batch of 32 pictures. The positive is at 0.7. A few negatives come close to it.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-plots.show(plots.softmax_row(candidates.roll(30), 30, temperatures=(0.05, 0.2, 1.0)))
+row = candidates.roll(30)  # the positive moved from column 0 to column 30, where it is easier to see
+plots.show(plots.softmax_row(row, 30, temperatures=(0.05, 0.2, 1.0)))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 2. From weights to gradients
 #
-# Notebook 02 showed the gradient: each negative is pushed away with $p_j/\tau$. Compare the negatives with each other
-# and the common factors drop out. The **gradient share** of negative $j$ is a softmax over the negatives alone:
+# Notebook 02 showed the gradient: the positive is pulled with $(1-p)/\tau$, each negative pushed with its $p_j/\tau$, and the
+# pushes add up to the pull. So $(1-p)/\tau$ is the **total push**.
+#
+# **Before you run the next cell:** as $\tau$ falls, does the total push grow or fade? The positive of our anchor, at 0.7,
+# beats the hardest negative, at 0.6. A second anchor has its positive at 0.5, so it has lost.
+
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
+print("tau      " + "".join(f"{tau:7g}" for tau in (1, 0.5, 0.1, 0.05, 0.02, 0.01)))
+for name, positive in (("won", 0.7), ("lost", 0.5)):
+    s = torch.cat([torch.tensor([positive]), negatives])  # (63,), the positive first
+    push = [(1 - (s / tau).softmax(0)[0]).item() / tau for tau in (1, 0.5, 0.1, 0.05, 0.02, 0.01)]
+    print(f"{name:9}" + "".join(f"{value:7.2f}" for value in push))
+
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# The lost anchor is pushed with about $1/\tau$, without bound. The won one is pushed most at a middle $\tau$ and then
+# let go: its $p$ goes to 1 faster than $1/\tau$ grows.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# How is the push shared? Compare the negatives with each other and the common factors drop out. The **gradient share** of
+# negative $j$ is a softmax over the negatives alone:
 #
 # $$\frac{\exp(s_j/\tau)}{\sum_{k\ \text{negative}} \exp(s_k/\tau)}$$
+#
+# **Exercise 2** (one or two lines, 5 min): from the candidates, the positive first, to the shares of the negatives.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
 def gradient_share(similarities, temperature):
-    """Share of each negative in the negatives' gradient: (K,) to (K,), adding up to 1."""
+    """Share of each negative in their gradient: candidates (K,), the positive first, to (K-1,), sum 1."""
     raise NotImplementedError
 
 
@@ -114,8 +138,8 @@ exercises.check_gradient_share(gradient_share)
 # %% [markdown] slideshow={"slide_type": "notes"}
 # <details><summary>Hint</summary>
 #
-# `similarities` holds the negatives only. The gradient of negative $j$ is $p_j/\tau$; what is left when you divide
-# it by the sum of all of them?
+# The gradient of negative $j$ is $p_j/\tau$. What is left when you divide it by the sum over the negatives, and does the
+# positive still play a part?
 #
 # </details>
 #
@@ -123,8 +147,10 @@ exercises.check_gradient_share(gradient_share)
 #
 # ```python
 # def gradient_share(similarities, temperature):
-#     return (similarities / temperature).softmax(dim=0)
+#     return (similarities[1:] / temperature).softmax(dim=0)
 # ```
+#
+# The denominator with the positive in it is common to all $p_j$ and drops out, so the positive can go before the softmax.
 #
 # </details>
 
@@ -149,10 +175,10 @@ plots.show(plots.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A low temperature looks at the few **hard negatives**, those most similar to the anchor. A high temperature pushes
-# everything a little. Which is better? Hard negatives teach fine differences, but the hardest are often pictures of
-# the anchor's own class, **false negatives**, which should not be pushed away at all.
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
+# everything a little. Which is better? Hard negatives teach fine differences, but some are **false negatives**, pictures of
+# the anchor's own class, which should not be pushed away at all. Notebook 02 counted them (section 6): the hardest
+# negative is of the anchor's class for 33% of the anchors, where chance is 10%.
+#
 # Move the slider and watch both panels:
 
 # %% slideshow={"slide_type": "-"}
@@ -188,6 +214,8 @@ assert losses.nt_xent(a, b, 0.1) < losses.nt_xent(a, b, 1.0) - 2
 #   pairs; 0 is a single point, lower is more even.
 #
 # Each is easy to satisfy alone: one point for all pictures is perfectly aligned. The loss wants both.
+#
+# **Exercise 3** (one to three lines, 6 min): write the second.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -213,6 +241,8 @@ exercises.check_uniformity(uniformity)
 #     return torch.pdist(z).square().mul(-t).exp().mean().log()
 # ```
 #
+# `pdist` leaves out the pairs of a point with itself, whose distance 0 would make every set look less even.
+#
 # </details>
 
 # %% tags=["nbval-check-output"] slideshow={"slide_type": "subslide"}
@@ -228,12 +258,12 @@ print("alignment and uniformity: notebook = package")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. The experiment
 #
-# Four temperatures, those of the paper's Table 5; three **seeds** each, so that a difference can be told from luck.
-# Everything else is equal: the course's default recipe on 4,000 pictures of `shapes`, made short: 24 pixels, few epochs,
-# and batches of 64, so that there are enough steps.
+# The four temperatures of the paper's Table 5, and 0.2, the course's default; three **seeds** each, to see how far luck
+# alone moves a result. Everything else is equal: the course's default recipe on 4,000 pictures of `shapes`, made
+# short: 24 pixels, few epochs, and batches of 64, so that there are enough steps.
 
 # %% slideshow={"slide_type": "subslide"}
-TAUS, SEEDS = (0.05, 0.1, 0.5, 1.0), (0, 1, 2)
+TAUS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2)
 short = PretrainConfig(epochs=6, batch_size=64)
 augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
 v1, v2 = augment.two_views(data.test_images[:256], generator=generator)  # (256, 3, 24, 24), the same for all
@@ -256,6 +286,9 @@ def measure(model):
 #
 # **Before you run the next cell:** which temperature will have the best contrastive accuracy? And the best linear probe?
 # The paper's answers are not the same temperature.
+#
+# Your numbers will differ from the saved ones, by several points in a single run: another number of threads or another
+# processor rounds differently, and training amplifies it.
 
 # %% slideshow={"slide_type": "-"}
 measured = {tau: [] for tau in TAUS}
@@ -267,8 +300,8 @@ for tau in TAUS:
 
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Three numbers a row: that spread comes from the seed alone. A difference between two temperatures means something
-# only if it is clearly larger, or if it returns with every seed.
+# Three numbers a row: luck alone spreads them that far. A difference between two temperatures means something only if it
+# returns with every seed, and in a rerun. (The standard deviation of three numbers is itself a rough estimate.)
 
 
 # %% slideshow={"slide_type": "-"}
@@ -283,58 +316,63 @@ for i, tau in enumerate(TAUS):
     print(f"{tau:<6}" + "".join(f"{means[i]:10.3f} ± {stds[i]:.3f}" for means, stds in table.values()))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Beside ours the paper's: Chen et al. 2020, Table 5, ResNet-50 on ImageNet, linear evaluation top-1.
+# Above ours, below the paper's: Chen et al. 2020, Table 5, ResNet-50, linear evaluation top-1. Ours has 10 classes of
+# drawn shapes and short runs, theirs 1,000 classes of photographs: compare the shapes of the curves, not their heights.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 paper_probe = {0.05: 0.597, 0.1: 0.644, 0.5: 0.607, 1.0: 0.580}
 paper_contrastive = {0.05: 0.905, 0.1: 0.878, 0.5: 0.682, 1.0: 0.591}
 paper = paper_probe, paper_contrastive
-title = "The probe is best between 0.1 and 0.5; contrastive accuracy falls from 0.1 on"
+title = "Ours and the paper's: the linear probe peaks between the ends, contrastive accuracy is worst at 1"
 plots.show(plots.temperature_results(TAUS, *table["linear"], *table["contrastive"], *paper, title=title))
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-probes = [[m["linear"] for m in measured[tau]] for tau in TAUS]  # (T, seeds)
-gap = [100 * (low - high) for low, high in zip(probes[1], probes[2], strict=True)]  # 0.1 minus 0.5, in points
-error = statistics.stdev(gap) / math.sqrt(len(SEEDS))  # standard error of the mean
-print("tau 0.1 minus 0.5, seed by seed:", ", ".join(f"{g:+.1f}" for g in gap), end="")
-print(f"; mean {statistics.mean(gap):+.1f} ± {error:.1f} points")
-ahead = [min(b, c) > max(a, d) for a, b, c, d in zip(*probes, strict=True)]
-print("0.1 and 0.5 both above 0.05 and 1.0, seed by seed:", ahead)
-contrastive = dict(zip(TAUS, table["contrastive"][0], strict=True))
-assert contrastive[0.1] > contrastive[1.0] + 0.01 and min(table["linear"][0]) > 0.4
+probes = {tau: [m["linear"] for m in measured[tau]] for tau in TAUS}  # three seeds each
+
+
+def gaps(low, high):  # of the probes, seed by seed, in points
+    return ", ".join(f"{100 * (a - b):+.1f}" for a, b in zip(probes[low], probes[high], strict=True))
+
+
+for low, high in ((0.1, 0.05), (0.5, 0.05), (0.1, 1.0), (0.5, 1.0), (0.1, 0.5), (0.2, 0.1), (0.2, 0.5)):
+    print(f"tau {low:4} minus {high:4}, seed by seed: {gaps(low, high)} points")
+contrastive, linear = (dict(zip(TAUS, table[key][0], strict=True)) for key in ("contrastive", "linear"))
+assert contrastive[0.1] > contrastive[1.0] + 0.01 and min(linear.values()) > 0.4
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # And where on the sphere does each temperature put the pictures?
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 names = [f"tau {tau:g}" for tau in TAUS]
-plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0]))
+title = "Lower left would be best, and no temperature gets there: the more even, the less aligned"
+plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0], title))
+
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# Neither number alone predicts the probe: 0.1 and 1.0 are about equally aligned and ten points apart in the probe, and the
+# best probe, at 0.2, goes with the worst alignment.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 6. What this shows, and what it does not
 #
-# **A middle temperature is best**, as in Table 5: 0.1 and 0.5 beat 0.05 and 1.0. The error bars overlap, so the means
-# alone could not say so. Look at the printed runs: the first number of every line comes from the same seed, so from
-# the same initial weights and the same order of pictures, and the first seed is luckier at every temperature. Compared
-# within a seed, 0.1 and 0.5 win against 0.05 and 1.0 all three times. Comparing in pairs removes the luck that both share.
+# **A middle temperature is best**, as in Table 5: 0.1 and 0.5 beat 0.05 and 1.0 with every seed, although the error bars
+# overlap. It held in a rerun of all 15 on one thread too.
 #
-# **It leaves one thing open.** Between 0.1 and 0.5 the mean gap is smaller than its standard error, and neither wins with
-# every seed: a tie.
+# **Between 0.1 and 0.5 it is a tie**, and 0.2 beats neither with every seed. Here 0.1 minus 0.5 is -1.4, -1.8 and +4.9
+# points; in the rerun, with the same seeds, it was +0.8, +3.5 and -5.4. A pair shares its initial weights and its order of pictures, not its luck:
+# another rounding, amplified by training, moved single runs by up to 7.0 points.
 #
-# **The probe does not follow the pretext task.** From 0.1 to 0.5 contrastive accuracy falls by a quarter and the probe
-# stays where it was. Choosing by contrastive accuracy would have done no harm here; in the paper it picks 0.05, where the
-# probe is 4.7 points below its best. (Our contrastive accuracy is far below the paper's because the training is short, and
-# our probe has 10 classes where theirs has 1,000: compare the shapes of the curves, not their heights.)
+# **The probe does not follow the pretext task.** From 0.2 to 0.5 contrastive accuracy falls by a third, and the probe by
+# less than its spread. In the paper, choosing by contrastive accuracy picks 0.05, where the probe is 4.7 points below its best.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # **It differs in one thing from what you may read.** Wang and Liu (2021) find that a lower temperature spreads the
-# points more evenly. Ours are most even at 0.5, and at 0.05 the least even and the best aligned. One explanation: at
+# points more evenly. Ours are most even at 0.2, and at 0.05 the least even and the best aligned. One explanation: at
 # $\tau = 0.05$ a small lead over the negatives already satisfies the loss, so a short run need not spread. We
 # did not test it.
 #
 # **It does not show** which temperature is best for you. These are very short runs of a very small network on drawn
 # shapes, three seeds, one learning rate for all. The best temperature moves with the length of the training: for
-# CIFAR-10 the paper (appendix B.9) ends at 0.5 for long training. The course's own default is 0.2, which lies between.
+# CIFAR-10 the paper (appendix B.9) ends at 0.5 for long training.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Recap
@@ -343,7 +381,11 @@ plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["unifo
 # - A negative's share of the gradient is a softmax over the negatives: low $\tau$, few hard ones; high $\tau$, all alike.
 # - Losses at different $\tau$ do not compare. Contrastive accuracy, alignment, uniformity and probes do.
 # - The best pretext score and the best representation are two things; choose $\tau$ by the second.
-# - One seed is an anecdote: report mean and spread.
+# - One seed is an anecdote: report mean and spread. The other notebooks of the course show one seed each. Believe their
+#   gaps of tens of points, not those of a few.
+#
+# In the results table, the rows of this notebook are from 4,000 pictures of 24 pixels, notebook 02's from 4,000 of 32, all others
+# from 10,000 of 32: do not compare across.
 
 # %% slideshow={"slide_type": "skip"}
 for i, tau in enumerate(TAUS):
@@ -359,8 +401,10 @@ results.table()
 #
 # <details><summary>Answer</summary>
 #
-# Towards 0 the softmax over the negatives becomes a maximum: only the hardest negative is pushed, with a force that
-# grows as $1/\tau$. Towards infinity all negatives get the same share, and the force fades as $1/\tau$. (Section 2)
+# Towards 0 the softmax over the negatives becomes a maximum: of the negatives only the hardest is pushed. How hard depends
+# on who wins. If it beats the positive, the push grows as $1/\tau$, without bound; if the positive wins, the push vanishes
+# ($1-p$ falls faster than $1/\tau$ grows). Towards infinity all negatives get the same share, and the total push fades
+# as $1/\tau$. (Section 2)
 #
 # </details>
 #

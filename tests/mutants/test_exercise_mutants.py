@@ -750,25 +750,31 @@ wrong("softmax_weights", "divided by the largest")(lambda s, t: torch.exp((s - s
 
 # --- 03: gradient share ---
 
-wrong("gradient_share", "temperature is ignored")(lambda s, t: s.softmax(0))
-wrong("gradient_share", "multiplied by the temperature")(lambda s, t: (s * t).softmax(0))
-wrong("gradient_share", "factor 1 / temperature")(lambda s, t: (s / t).softmax(0) / t)
-wrong("gradient_share", "do not add up to 1")(lambda s, t: (s / t).exp())
-wrong("gradient_share", "proportional to the similarity itself")(lambda s, t: s / s.sum())
-wrong("gradient_share", "the same share")(lambda s, t: torch.ones_like(s) / len(s))
-wrong("gradient_share", "easiest negatives")(lambda s, t: (-s / t).softmax(0))
-wrong("gradient_share", "p (1 - p)")(lambda s, t: (s / t).softmax(0) - (s / t).softmax(0) ** 2)
-wrong("gradient_share", "hardest negative has 1")(lambda s, t: ((s - s.max()) / t).exp())
-wrong("gradient_share", "All entries are negatives; there is no positive to remove.")(
-    lambda s, t: (s[1:] / t).softmax(0)
+wrong("gradient_share", "positive is still among the candidates")(lambda s, t: torch.softmax(s / t, 0))
+wrong("gradient_share", "positive is still among the candidates")(lambda s, t: (s / t).softmax(0) / t)
+wrong("gradient_share", "removed after the softmax")(lambda s, t: torch.softmax(s / t, 0)[1:])
+wrong("gradient_share", "gradient of each negative, p / temperature")(lambda s, t: (s / t).softmax(0)[1:] / t)
+wrong("gradient_share", "the whole gradient, p - y")(lambda s, t: (s / t).softmax(0) - torch.eye(len(s))[0])
+wrong("gradient_share", "an entry for the positive")(
+    lambda s, t: torch.cat([torch.zeros(1), (s[1:] / t).softmax(0)])
 )
-wrong("gradient_share", "there is no positive to remove")(
-    lambda s, t: (s / t).softmax(0)[1:] / (s / t).softmax(0)[1:].sum()
+wrong("gradient_share", "last entry was taken for the positive")(lambda s, t: torch.softmax(s[:-1] / t, 0))
+wrong("gradient_share", "most similar candidate was taken")(
+    lambda s, t: (torch.cat([s[: s.argmax()], s[s.argmax() + 1 :]]) / t).softmax(0)
 )
-wrong("gradient_share", "there is no positive to remove")(
-    lambda s, t: (s / t).softmax(0) - torch.eye(len(s))[0]
+wrong("gradient_share", "temperature is ignored")(lambda s, t: torch.softmax(s[1:], 0))
+wrong("gradient_share", "multiplied by the temperature")(lambda s, t: torch.softmax(s[1:] * t, 0))
+wrong("gradient_share", "once too often")(lambda s, t: torch.softmax(s[1:] / t, 0) / t)
+wrong("gradient_share", "do not add up to 1")(lambda s, t: torch.exp(s[1:] / t))
+wrong("gradient_share", "proportional to the similarity itself")(lambda s, t: s[1:] / s[1:].sum())
+wrong("gradient_share", "the same share")(lambda s, t: torch.ones_like(s[1:]) / (len(s) - 1))
+wrong("gradient_share", "easiest negatives")(lambda s, t: torch.softmax(-s[1:] / t, 0))
+wrong("gradient_share", "p (1 - p)")(lambda s, t: (s[1:] / t).softmax(0) - (s[1:] / t).softmax(0) ** 2)
+wrong("gradient_share", "hardest negative has 1")(lambda s, t: ((s[1:] - s[1:].max()) / t).exp())
+wrong("gradient_share", "logarithms of the shares")(lambda s, t: torch.log_softmax(s[1:] / t, 0))
+wrong("gradient_share", "overflows in float32")(
+    lambda s, t: torch.exp(s[1:] / t) / torch.exp(s[1:] / t).sum()
 )
-wrong("gradient_share", "logarithms of the shares")(lambda s, t: (s / t).log_softmax(0))
 
 wrong("gradient_share", "Subtract first, then divide")(
     lambda s, t: (s - s.max() / t).exp() / (s - s.max() / t).exp().sum()

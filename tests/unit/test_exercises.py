@@ -157,14 +157,22 @@ def weights_by_hand(similarities, temperature):
 
 
 def share_softmax(similarities, temperature):
-    return torch.softmax(similarities / temperature, dim=0)
+    return torch.softmax(similarities[1:] / temperature, dim=0)
+
+
+def share_renormalised(similarities, temperature):
+    weights = torch.softmax(similarities.double() / temperature, dim=0)[1:]
+    return (weights / weights.sum()).float()
+
+
+def share_package(similarities, temperature):
+    return diagnostics.softmax_weights(similarities[1:], temperature)
 
 
 def share_autograd(similarities, temperature):
-    negatives = similarities.clone().requires_grad_()
-    logits = torch.cat([torch.tensor([0.9]), negatives]) / temperature
-    (-torch.log_softmax(logits, 0)[0]).backward()
-    return negatives.grad / negatives.grad.sum()
+    s = similarities.clone().requires_grad_()
+    (-torch.log_softmax(s / temperature, 0)[0]).backward()
+    return s.grad[1:] / s.grad[1:].sum()
 
 
 def uniformity_pdist(z, t=2):
@@ -373,7 +381,7 @@ SOLUTIONS = {
     ],
     "stable_logsumexp": [logsumexp_shift, logsumexp_rows],
     "softmax_weights": [weights_by_hand, lambda s, t: (s / t).softmax(-1)],
-    "gradient_share": [share_softmax, share_autograd],
+    "gradient_share": [share_softmax, share_autograd, share_renormalised],
     "uniformity": [uniformity_pdist, uniformity_matrix],
     "learning_rate": [rate_start, rate_end, rate_mixed],
     "projection_head": [head_sequential, head_batchnorm, HeadClass],

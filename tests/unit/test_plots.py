@@ -63,6 +63,7 @@ FIGURES = {
     "neighbours_before_after": lambda: plots.neighbours_before_after(
         images(2), *[images(6, seed=s).view(2, 3, 3, 8, 8) for s in (1, 2)], np.eye(2, 3), np.ones((2, 3))
     ),
+    "arrows": lambda: plots.arrows([[1, 0], [0, 2], [1, 1], [-1, 1]], ["1a", "2a", "1b", "2b"]),
     "similarity_matrix": lambda: plots.similarity_matrix(similarities()),
     "similarity_by_class": lambda: plots.similarity_by_class(similarities(9), labels(9), NAMES),
     "before_after_similarity": lambda: plots.before_after_similarity(
@@ -276,6 +277,8 @@ def test_neighbours_of_another_class_are_crossed():
     fig = plots.nearest_neighbours(images(2), images(6).view(2, 3, 3, 8, 8), np.full((2, 3), 0.5), same)
     assert len(by_gid(fig.axes[0], "other class").get_segments()) == 2 * 2
     assert "4 of 6" in fig.alt_text
+    named = plots.nearest_neighbours(images(1), images(2)[None], [[0.5, 0.4]], query="anchor")
+    assert [t.get_text() for t in named.axes[0].texts] == ["anchor", "0.50", "0.40"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -300,6 +303,16 @@ def test_positives_are_outlined_and_the_diagonal_crossed(n):
     crosses = by_gid(ax, "self").get_segments()
     assert len(crosses) == 2 * 2 * n
     assert all(np.allclose(s.mean(axis=0), s.mean()) for s in crosses)
+
+
+def test_cells_have_the_decimals_asked_for():
+    texts = {t.get_text() for t in plots.similarity_matrix(np.full((4, 4), 0.9876), decimals=3).axes[0].texts}
+    assert texts == {"0.988"}
+
+
+def test_arrows_say_their_angle_whatever_their_length():
+    fig = plots.arrows([[2, 0], [0, 3], [1, 1], [-1, 0]], ["1a", "2a", "1b", "2b"])
+    assert "1a at 0 degrees, 2a at 90 degrees, 1b at 45 degrees, 2b at 180 degrees" in fig.alt_text
 
 
 def test_plain_matrix_has_no_marks():
@@ -450,11 +463,14 @@ def test_loss_floor_curve():
     assert "511 candidates, 6.24" in plots.loss_floor(256).axes[0].texts[0].get_text()
 
 
-def test_temperature_results_sorts_and_names_the_best():
+def test_temperature_results_sorts_and_lists_ours_and_the_papers():
     fig = FIGURES["temperature_results"]()
     x, y = fig.axes[0].containers[0].lines[0].get_data()
     assert list(x) == [0.1, 0.5] and list(y) == [0.9, 0.8]
-    assert "90%, at temperature 0.1" in fig.alt_text
+    assert "linear probe, ours: 90% at temperature 0.1, 80% at temperature 0.5" in fig.alt_text
+    assert "contrastive accuracy, the paper's: 88% at temperature 0.1" in fig.alt_text
+    ours, papers = fig.axes[1].get_ylim(), fig.axes[3].get_ylim()
+    assert ours != papers, "each panel has an axis of its own"
 
 
 def test_learning_rate_counts_epochs():
@@ -580,6 +596,14 @@ BAD = [
         r"points of 'b' must have shape \(3, 2\)",
     ),
     (lambda: plots.similarity_matrix(np.zeros((2, 3))), ValueError, "square matrix"),
+    (
+        lambda: plots.similarity_matrix(np.zeros((4, 4)), decimals=4),
+        ValueError,
+        "decimals must be from 1 to 3",
+    ),
+    (lambda: plots.arrows(np.ones((4, 3)), list("abcd")), ValueError, "shape .2N, 2., got .4, 3."),
+    (lambda: plots.arrows(np.zeros((2, 2)), ["a", "b"]), ValueError, "one of length 0"),
+    (lambda: plots.arrows(np.ones((2, 2)), ["a"]), ValueError, "names must have 2 names"),
     (lambda: plots.similarity_matrix(np.zeros((5, 5))), ValueError, "2N rows.*got 5"),
     (lambda: plots.similarity_matrix(np.full((4, 4), 3.0)), ValueError, "cosine similarities from -1 to 1"),
     (lambda: plots.similarity_matrix(np.full((4, 4), np.nan)), ValueError, "finite, got 16"),
