@@ -23,6 +23,8 @@ PROFILE = profiles.current_profile()
 print(profiles.describe(seed=SEED))
 data = load_images("shapes")
 print(data)
+flat = data.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
+distance = torch.cdist(flat, flat)  # (1000, 1000), between test pictures, in pixels
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The course on one page
@@ -127,8 +129,6 @@ plots.show(plots.image_grid(pictures, columns=10, row_names=list(ROWS), title=ti
 # *Before you run the next cell: by what factor do you expect the two averages to differ?*
 
 # %% slideshow={"slide_type": "-"}
-flat = data.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
-distance = torch.cdist(flat, flat)  # (1000, 1000)
 same = data.test_labels[:1000, None] == data.test_labels[None, :1000]  # (1000, 1000)
 same.fill_diagonal_(False)
 different = ~same & ~torch.eye(1000, dtype=torch.bool)
@@ -194,6 +194,13 @@ plots.show(
 )
 assert pixels["linear"] <= 0.35 and random_encoder["linear"] <= 0.35 and others < pixels["knn"]
 
+# %% slideshow={"slide_type": "skip"}
+common = {"notebook": "00", "seed": SEED, "profile": PROFILE.name}
+results.record("chance", **common, linear=chance, knn=chance)
+results.record("raw pixels", **common, **pixels)
+results.record("random encoder", **common, **random_encoder)
+results.record("supervised, 1% of labels", **common, accuracy=supervised.accuracy)
+
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Raw pixels and random features stay far from useful for a linear probe, with all 10,000 labels given to it. The labels
 # were there; the representation was the bottleneck. In notebook 06 the same probe, with the same labels, sits on top of
@@ -209,10 +216,9 @@ pair = torch.cat([data.test_images[:10], data.train_images[nearest.indices[:10]]
 names, title = ["test picture", "nearest in training"], "Most test pictures have a near twin among 10,000"
 plots.show(plots.image_grid(pair, columns=10, row_names=names, title=title))
 print(f"mean distance to the nearest training picture: {nearest.values.mean():.1f}")
-print(f"mean distance of two test pictures: {distance[same | different].mean():.1f}")
-print(
-    f"pairs of test pictures that near: {(distance[same | different] < nearest.values.mean()).float().mean():.3%}"
-)
+apart = distance[~torch.eye(1000, dtype=torch.bool)]  # of two different test pictures
+print(f"mean distance of two test pictures: {apart.mean():.1f}")
+print(f"pairs of test pictures that near: {(apart < nearest.values.mean()).float().mean():.3%}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A **near twin** shows about the same silhouette at about the same place, light where the other is light. Two pictures
@@ -245,11 +251,6 @@ assert few["knn"] <= 0.4
 # Each notebook of the course adds its rows.
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-common = {"notebook": "00", "seed": SEED, "profile": PROFILE.name}
-results.record("chance", **common, linear=chance, knn=chance)
-results.record("raw pixels", **common, **pixels)
-results.record("random encoder", **common, **random_encoder)
-results.record("supervised, 1% of labels", **common, accuracy=supervised.accuracy)
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}

@@ -29,6 +29,7 @@ PROFILE = profiles.current_profile()
 print(profiles.describe(seed=SEED))
 photo = sample_photographs(224)[1]  # (3, 224, 224), uint8
 data = load_images("shapes")
+recipe = PretrainConfig().augmentation(32)  # the one that notebook 04 trains with
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One photograph, five operations
@@ -175,7 +176,6 @@ plots.show(plots.image_grid(views, columns=5, title=title))
 widgets.augmentation_explorer(data.train_images[3], seed=SEED)
 
 # %% slideshow={"slide_type": "-"}
-recipe = PretrainConfig().augmentation(32)
 print(
     f"jitter strength {recipe.strength:g}, grayscale {recipe.grayscale:g}, crops of {recipe.crop_scale} of the area"
 )
@@ -197,7 +197,7 @@ pictures = data.train_images[:8]  # (8, 3, 32, 32)
 drawn = recipe.draw(8, 32, 32, generator=torch.Generator().manual_seed(33))
 first = torch.zeros(8, dtype=torch.long)  # index 0, eight times
 draws = [drawn, drawn[first]]  # one draw for each picture; picture 0's draw for all
-order = torch.randperm(2, generator=generator).tolist()
+order = torch.randperm(2, generator=torch.Generator().manual_seed(1)).tolist()
 rows = [(f"row {name}", recipe.apply(pictures, draws[i])) for name, i in zip("AB", order, strict=True)]
 plots.show(plots.augmentation_steps(rows, title="Eight pictures, augmented: in which row is the bug?"))
 
@@ -210,7 +210,7 @@ plots.show(plots.augmentation_steps(rows, title="Eight pictures, augmented: in w
 same_picture = data.train_images[3].expand(8, 3, 32, 32)
 for name, i in zip("AB", order, strict=True):
     print(f"row {name}: spread over the batch {recipe.apply(same_picture, draws[i]).std(0).mean():.3f}")
-assert recipe(same_picture, generator=generator).std(0).mean() > 0.05
+assert recipe(same_picture, generator=torch.Generator().manual_seed(SEED)).std(0).mean() > 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (one line, 3 min): flip where the coin says so
@@ -392,7 +392,7 @@ assert contrastive["crop only"] > contrastive["crop + colour"]
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # Read the printed columns together. Crop only and colour only both solve the pretext task; one is the worst representation
 # in the figure, the other the best. **Contrastive accuracy does not tell you which.** What counts is by which cue the
-# task was solved.
+# task was solved. (One seed each. A rerun on one thread instead of two gave 24.3, 92.5 and 78.0%: a point or two is luck.)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Then why crops?

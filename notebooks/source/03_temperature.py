@@ -351,6 +351,12 @@ plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["unifo
 # Neither number alone predicts the probe: 0.1 and 1.0 are about equally aligned and ten points apart in the probe, and the
 # best probe, at 0.2, goes with the worst alignment.
 
+# %% slideshow={"slide_type": "skip"}
+for i, tau in enumerate(TAUS):
+    scores = {key: table[key][0][i] for key in ("linear", "knn")}
+    profile = profiles.current_profile().name
+    results.record(f"tau {tau:g}, mean of 3 seeds", notebook="03", profile=profile, **scores)
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 6. What this shows, and what it does not
 #
@@ -388,10 +394,6 @@ plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["unifo
 # from 10,000 of 32: do not compare across.
 
 # %% slideshow={"slide_type": "skip"}
-for i, tau in enumerate(TAUS):
-    scores = {key: table[key][0][i] for key in ("linear", "knn")}
-    profile = profiles.current_profile().name
-    results.record(f"tau {tau:g}, mean of 3 seeds", notebook="03", profile=profile, **scores)
 results.table()
 
 # %% [markdown] slideshow={"slide_type": "slide"}

@@ -169,7 +169,7 @@ print(f"h minus z: {100 * (h_linear - z_linear):.1f} points; standard error of e
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # `SimCLR z` is the same network probed **after** the projection head. It saw the loss directly, and keeps less of what
 # the loss asked it to forget. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2). Here
-# the two lie within a point of each other: for reading a silhouette nothing is missing from $z$, because the augmentation
+# $z$ is a point ahead: for reading a silhouette nothing is missing from it, because the augmentation
 # leaves silhouettes alone. What $z$ lost, `x` above all, this probe does not ask for (notebook 05). And this is **one**
 # network: another seed may turn so small a difference round.
 
