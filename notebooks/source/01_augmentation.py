@@ -409,8 +409,7 @@ assert contrastive["crop only"] > contrastive["crop + colour"]
 # | colour only | 95.5% | 50.8% |
 # | crop + colour | 97.5% | 74.6% |
 #
-# With all labels the lead is small, with 100 it is large. (Notebook 06 has 97.7% for its own run of the pair: tenths do
-# not count.) On photographs, where objects come at any size and place, the
+# With all labels the lead is small, with 100 it is large. On photographs, where objects come at any size and place, the
 # paper found that no single transformation suffices, and that crop with colour distortion is the pair that stands out
 # (section 3.1, figure 5). What carries over from five epochs is the trap: **crops without colour fail.**
 
