@@ -401,7 +401,6 @@ OURS = {
     "cosine_similarity_matrix": [diagnostics.similarity_matrix],
     "nt_xent": [losses.nt_xent_loop, losses.nt_xent_dense, losses.nt_xent],
     "softmax_weights": [diagnostics.softmax_weights],
-    "gradient_share": [diagnostics.softmax_weights],
     "uniformity": [diagnostics.uniformity],
     "effective_rank": [diagnostics.effective_rank],
     "order_by_class": [diagnostics.order_by_class],
@@ -455,6 +454,13 @@ def test_the_packages_own_agrees_but_is_no_answer(name, ours, seed):
     done_by = f"{ours.__module__.rpartition('.')[2]}.{ours.__name__}"
     said = f"The result is right, but the work was done by {done_by}. Write it yourself."
     assert verdict.passed is False and verdict.diagnosis == said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_work_handed_to_the_package_is_no_answer(seed):
+    verdict = DIAGNOSE["gradient_share"](share_package, seed)
+    assert verdict.passed is False
+    assert "the work was done by diagnostics.softmax_weights. Write it yourself." in verdict.diagnosis
 
 
 def test_a_profiler_is_left_alone():
