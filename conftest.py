@@ -1,7 +1,7 @@
 """For nbval: each notebook starts as on a fresh machine, in a home folder of its own.
 
-So every notebook is shown to run by itself; that they also run one after the other in one home folder, as a
-reader runs them, tests/browser shows.
+So every notebook is shown to run by itself; that they also run in a home folder which others have used, as a
+reader's do, tests/browser shows.
 """
 
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+HOME = os.environ.get("SIMCLR_EDU_HOME")  # of all notebooks, as the command that runs them gave it
+
 
 @pytest.hookimpl(tryfirst=True)  # before nbval starts the notebook's kernel
 def pytest_runtest_setup(item):
-    if item.path.suffix == ".ipynb" and (home := os.environ.get("SIMCLR_EDU_HOME")):
-        base = Path(os.environ.setdefault("SIMCLR_EDU_NBVAL", home))
-        os.environ["SIMCLR_EDU_HOME"] = str(base / item.path.stem)
+    if HOME and item.path.suffix == ".ipynb":
+        os.environ["SIMCLR_EDU_HOME"] = str(Path(HOME) / item.path.stem)

@@ -334,10 +334,8 @@ def explore_map():
         width = 160
         left, top = i % data["columns"] * width, i // data["columns"] * width
         shift, size = place
-        assert [-float(part.removesuffix("px")) for part in shift.split()] == [
-            left,
-            top,
-        ] and size == f"{width}px"
+        assert [-float(part.removesuffix("px")) for part in shift.split()] == [left, top]
+        assert size == f"{width}px"
         seen = {i}
         frame.locator("#map").focus()
         for key in ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):

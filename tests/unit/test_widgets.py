@@ -103,10 +103,6 @@ def values_of(explorer):
     return {name: control.value for name, control in explorer.controls.items()}
 
 
-def seeded_noise(**settings):
-    return lambda x, generator: torch.rand(x.shape, generator=generator)
-
-
 def count_figures():
     gc.collect()
     return sum(issubclass(type(o), Figure) for o in gc.get_objects())
@@ -155,9 +151,7 @@ def test_two_hundred_moves_leave_no_figure_and_no_widget_behind(name):
     import matplotlib.pyplot as plt
 
     explorer = EXPLORERS[name][0]()
-    moves = [
-        (control, value) for c in explorer.controls.values() for value in some_values(c) for control in [c]
-    ]
+    moves = [(control, value) for control in explorer.controls.values() for value in some_values(control)]
     for control, value in moves:  # fonts, caches and lazy imports stay, and are not counted
         control.value = value
     children, figures = explorer.children, count_figures()
