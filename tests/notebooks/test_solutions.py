@@ -1,10 +1,14 @@
 """Every folded Solution passes the check above it, and every stub is told apart from an attempt."""
 
+import copy
+import functools
 import linecache
 import re
 
 import nbtools
 import pytest
+
+from simclr_edu import data
 
 NOTEBOOKS = nbtools.notebook_paths()  # raises when there is none: an empty course must not pass
 SOLUTION = re.compile(r"<details>\s*<summary>Solution</summary>(.*?)</details>", re.DOTALL)
@@ -33,6 +37,13 @@ def exercises():
 
 
 EXERCISES = list(exercises())
+load_once = functools.cache(data.load_images)
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(monkeypatch):
+    """Most of a set-up cell's time is spent drawing its data set: each test gets a copy of its own."""
+    monkeypatch.setattr(data, "load_images", lambda *args, **named: copy.deepcopy(load_once(*args, **named)))
 
 
 def verdict(capsys, monkeypatch, *texts):
