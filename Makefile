@@ -1,5 +1,6 @@
 # make course   install, run every notebook, leave them as web pages, print the results table
 # make lab      install, open the notebooks in JupyterLab
+# make check    the checks while working: lint, types and the fast tests, two minutes (SINCE=main: see CONTRIBUTING.md)
 # make test     install, run every check
 # make bench    install the peers apart, run every comparison, print the tables (ARGS="--photographs folder:PATH")
 # Without make (Windows): see "Without make" in README.md; the tools do the work.
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: course lab slides test bench notebooks sync clean
+.PHONY: course lab slides check test bench notebooks sync clean
 
 course: $(VENV)/.course
 	$(BIN)/python tools/course.py
@@ -19,6 +20,9 @@ lab: $(VENV)/.course
 
 slides: $(VENV)/.course
 	$(BIN)/python tools/slides.py
+
+check: $(VENV)/.dev
+	$(BIN)/python tools/check.py --fast $(if $(SINCE),--since $(SINCE))
 
 test: $(VENV)/.dev
 	$(BIN)/python tools/check.py

@@ -26,7 +26,10 @@ _spec.loader.exec_module(suite)
 
 MARGIN = 10_000  # how many times the tolerance a mistake is off, at least
 
-pytestmark = pytest.mark.xdist_group("distributed")  # the runs that the tests share are made once
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("distributed"),  # the runs that the tests share are made once
+]
 
 
 def gather_without_gradient(x):

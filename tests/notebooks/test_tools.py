@@ -37,6 +37,7 @@ def folder_with(tmp_path, **sources):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_run_saves_outputs_in_reading_order_and_shares_the_home(tmp_path):
     count = "import os, pathlib\nhome = pathlib.Path(os.environ['SIMCLR_EDU_HOME'])\n"
     count += "n = len(list(home.iterdir()))\n(home / str(n)).touch()\nprint('before me', n)"
@@ -97,6 +98,7 @@ def test_course_stops_at_a_notebook_that_fails_and_says_which(tmp_path, monkeypa
     assert sorted(p.name for p in (tmp_path / "build" / "html").iterdir()) == ["00_good.html"]
 
 
+@pytest.mark.slow
 def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(course, "BUILD", tmp_path / "build")
     monkeypatch.setenv("SIMCLR_EDU_HOME", "restored afterwards")
@@ -114,11 +116,12 @@ def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, mo
 
 
 def test_without_chromium_the_browser_step_is_skipped_but_fails_in_ci(monkeypatch):
+    step = ("browser", check.STEPS["browser"])
     monkeypatch.setattr(check.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
-    assert check.run_step("browser") == ("skipped: there is no Chromium on this machine", 0.0)
+    assert check.run_step(*step) == ("skipped: there is no Chromium on this machine", 0.0)
     monkeypatch.setenv("CI", "true")
-    assert check.run_step("browser") == ("FAILED: there is no Chromium on this machine", 0.0)
+    assert check.run_step(*step) == ("FAILED: there is no Chromium on this machine", 0.0)
     assert check.missing("unit") is None
 
 

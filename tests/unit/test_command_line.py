@@ -109,6 +109,7 @@ def test_a_mistake_is_one_line_on_standard_error_and_status_2(
     assert not any(character in err for character in "╭│─")
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_program(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "simclr_edu", "probe", str(tmp_path)],

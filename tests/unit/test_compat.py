@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow  # an interpreter a test, and torch takes seconds to import
+
 # A stand-in for torchvision, put before the real one on the path: its __init__ is the given text.
 RUN = """
 import importlib.machinery, importlib.util, sys, types

@@ -358,7 +358,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("ranks")
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[pytest.param(k, marks=pytest.mark.slow) for k in (2, 4)])
 def ranks(request, folder) -> list[dict]:
     """What each rank of a group of 2, then 4, processes saved."""
     own = folder / str(request.param)
@@ -513,6 +513,7 @@ def test_a_mistake_on_one_rank_ends_all_with_one_to_say_why(ranks, mistake, kind
         assert place == teller or message.startswith(f"rank {teller} failed: ")
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_does_not_leave_the_other_waiting(tmp_path):
     first, second = launch(__file__, 2, tmp_path, "die")
     try:

@@ -32,6 +32,7 @@ from simclr_edu.pretrain import PretrainConfig, pretrain
 from simclr_edu.shapes import make_shapes
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
     pytest.mark.xdist_group("kill"),
 ]

@@ -181,6 +181,7 @@ def test_pyplot_and_the_readers_settings_stay_as_they_are():
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_no_figure_stays_in_memory():
     plots.loss_floor()
     gc.collect()

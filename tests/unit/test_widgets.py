@@ -146,6 +146,7 @@ def some_values(control):
     return control.min, control.max
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_two_hundred_moves_leave_no_figure_and_no_widget_behind(name):
     import matplotlib.pyplot as plt
@@ -264,6 +265,7 @@ def stop_after(live, draws):
     return lambda: live.image.unobserve(click, names="value")
 
 
+@pytest.mark.slow
 def test_buttons_start_stop_and_resume_to_the_weights_of_an_unbroken_run():
     live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
     assert enabled(live) == {"start"} and live.run is None
@@ -285,6 +287,7 @@ def test_buttons_start_stop_and_resume_to_the_weights_of_an_unbroken_run():
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_start_after_a_stop_begins_anew():
     live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
     undo = stop_after(live, draws=3)
@@ -296,6 +299,7 @@ def test_start_after_a_stop_begins_anew():
     assert [r["step"] for r in live.run.history] == list(range(1, 21))
 
 
+@pytest.mark.slow
 def test_stop_is_possible_only_while_it_trains():
     live = widgets.LiveTraining(every=1e-9, config=TINY, images=pictures())
     seen = []
