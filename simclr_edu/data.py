@@ -8,10 +8,7 @@ another one: what cannot be had is a ``DataError`` that names the ways on.
 import contextlib
 import difflib
 import hashlib
-import http.client
 import os
-import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from simclr_edu._checks import check_images, check_int, check_labels
+from simclr_edu._network import DOWNLOAD_ERRORS, downloading, reason_of
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -35,7 +33,6 @@ _TEST_FRACTION = 0.2
 _DEFAULT_FOLDER_SIZE = 224  # the ImageNet side of the paper
 _LARGEST_SHARED_SIZE = 256  # same-sized photographs larger than this are reduced to the default side
 _MINIMUM_SIZE = 8
-_NETWORK_TIMEOUT = 30.0  # seconds without an answer; a silent firewall would otherwise hang the class
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # all else under an image's name is refused, not run
 _FOLDER_LAYOUT = (
     "a folder should hold PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg, "
@@ -437,7 +434,7 @@ def _ready_dataset(name: str, root: Path, download: bool) -> Any:
             for archive in _archives(dataset):
                 extract_archive(root / archive.path, (root / archive.path).parent)
         except (OSError, EOFError) as error:
-            raise DataError(f"{name} could not be unpacked in {root} ({_reason(error)})") from error
+            raise DataError(f"{name} could not be unpacked in {root} ({reason_of(error)})") from error
         if not _is_unpacked(dataset, root):
             raise DataError(
                 f"{name} in {root} is not what torchvision expects, although its archive's checksum is"
@@ -468,8 +465,8 @@ def _place_archive(name: str, root: Path, archive: _Archive, dataset: Any, downl
     for url in archive.urls:
         try:
             return _download(url, target, archive.md5)
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
-            problems.append(_reason(error))
+        except DOWNLOAD_ERRORS as error:
+            problems.append(reason_of(error))
     raise DataError(_missing(name, root, dataset, f"the download failed: {problems[-1]}"))
 
 
@@ -478,17 +475,9 @@ def _download(url: str, target: Path, md5: str) -> None:
     from torchvision.datasets.utils import download_url
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    timeout = socket.getdefaulttimeout()
-    # Standard output may be read by a program (one line of JSON): progress belongs on standard error.
-    with (
-        tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder,
-        contextlib.redirect_stdout(sys.stderr),
-    ):
-        socket.setdefaulttimeout(_NETWORK_TIMEOUT)
-        try:
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
+        with downloading():
             download_url(url, folder, target.name, md5)
-        finally:
-            socket.setdefaulttimeout(timeout)
         os.replace(Path(folder) / target.name, target)
 
 
@@ -502,7 +491,7 @@ def _readable(name: str, root: Path, dataset: Any) -> Iterator[None]:
     except (OSError, EOFError, ValueError, RuntimeError, AssertionError, KeyError, AttributeError) as error:
         folder = root / _unpacked_files(dataset)[0][0].parent
         raise DataError(
-            f"{name} in {folder} is damaged ({_reason(error)}); delete that folder and load again"
+            f"{name} in {folder} is damaged ({reason_of(error)}); delete that folder and load again"
         ) from error
 
 
@@ -540,7 +529,7 @@ def _load_folder(name: str, image_size: int | None) -> ImageSet:
     try:
         class_names, train, test = _find_images(folder)
     except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read ({_reason(error)})") from error
+        raise DataError(f"the folder {folder} cannot be read ({reason_of(error)})") from error
     files = train[0] + test[0]
     size = image_size or _default_size(files)
     _require_memory(
@@ -676,7 +665,7 @@ def _in_parallel(
     if failures:
         path, error = min(failures, key=lambda failure: failure[0])
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise DataError(f"{path}{more} cannot be read as an image: {_reason(error)}") from error
+        raise DataError(f"{path}{more} cannot be read as an image: {reason_of(error)}") from error
     return [result for part in parts for result in part]
 
 
@@ -795,9 +784,3 @@ def _free_memory() -> int | None:
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), DATASET_NAMES, n=1)
     return f"there is no data set {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
-
-
-def _reason(error: BaseException) -> str:
-    """An exception as part of a sentence: its first line, or its type if it says nothing."""
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

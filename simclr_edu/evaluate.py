@@ -369,7 +369,10 @@ def linear_probe(
     batch_size: int = 512,
     device: torch.device | str | None = None,
 ) -> ProbeResult:
-    """Linear evaluation of a frozen encoder (Chen et al. 2020, section 4.2 and appendix B.6).
+    """Linear evaluation of a frozen encoder: logistic regression on its features, fitted by L-BFGS.
+
+    The protocol of Chen et al. 2020, appendix B.8.1: no augmentation, the l2 penalty chosen on validation.
+    (Their figures on ImageNet itself are of another kind, B.6: SGD on random crops.)
 
     Args:
         encoder: as for :func:`embed`; None probes the raw pixels.

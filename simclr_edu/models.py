@@ -4,17 +4,33 @@ The encoder maps an image to its representation h, which downstream tasks use; t
 maps h to z, which only the contrastive loss sees and which is thrown away after pretraining
 (Chen et al. 2020, sections 2.1 and 4.2).
 
-Every encoder here takes float images in [0, 1] and centres them itself, so that pretraining, probing
-and a notebook's own cell can never disagree about normalisation.
+Every encoder here takes float images in [0, 1] and normalises them itself, so that pretraining, probing
+and a notebook's own cell can never disagree about it. Weights are random, or for the ResNets, on request,
+those that torchvision publishes.
 """
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images, check_int
+from simclr_edu._network import DOWNLOAD_ERRORS, downloading, reason_of
 
-ENCODERS: tuple[str, ...] = ("tiny", "resnet18", "resnet34", "resnet50")
+RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
+ENCODERS: tuple[str, ...] = ("tiny", *RESNETS)
 STEMS: tuple[str, ...] = ("cifar", "imagenet")
+WEIGHTS: tuple[str, ...] = ("imagenet",)
+
+# Five halvings leave 2 x 2 positions of 64 pixels, and a single one of 32.
+_SMALLEST_PRETRAINED = 64
+
+
+class WeightsError(ValueError):
+    """Published weights that are missing or damaged; the message is one sentence that names the ways on."""
 
 
 class Centre(nn.Module):
@@ -22,6 +38,24 @@ class Centre(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - 0.5) * 4.0  # (B, 3, H, W)
+
+
+class Normalise(nn.Module):
+    """``(x - mean) / std`` for each channel: what published weights were trained with.
+
+    Mean and std are buffers and so part of a checkpoint, which an encoder that normalises otherwise refuses.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std  # (B, 3, H, W)
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -86,50 +120,132 @@ class ResNetEncoder(nn.Module):
     Images ``(B, 3, H, W)`` in [0, 1] to h ``(B, 512)``, or ``(B, 2048)`` for ``resnet50``. The
     ``imagenet`` stem (7x7 stride 2, then max-pool) shrinks a picture four times before the first
     block: right at 224 pixels, ruinous at 32. The ``cifar`` stem (3x3 stride 1, no max-pool) is that of
-    Chen et al. 2020, appendix B.9.
+    Chen et al. 2020, appendix B.9. Published weights bring their own normalisation; see :func:`make_encoder`.
     """
 
-    def __init__(self, name: str, stem: str) -> None:
+    def __init__(self, name: str, stem: str, weights: str | None = None) -> None:
         super().__init__()
         from torchvision import models as torchvision_models
 
-        backbone = getattr(torchvision_models, name)(weights=None)
+        build = getattr(torchvision_models, name)
+        self.pretrained = weights is not None
+        if self.pretrained:
+            published = torchvision_models.get_model_weights(name)["IMAGENET1K_V1"]
+            state = _published_state(name, published.url)
+            with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced, so nobody's seed moves
+                backbone = build(weights=None)
+            backbone.load_state_dict(state)
+            preset = published.transforms()
+            self.centre: nn.Module = Normalise(preset.mean, preset.std)
+        else:
+            backbone = build(weights=None)
+            self.centre = Centre()
         self.feature_dim: int = backbone.fc.in_features
         backbone.fc = nn.Identity()
         if stem == "cifar":
             backbone.conv1 = nn.Conv2d(3, 64, 3, 1, padding=1, bias=False)
             backbone.maxpool = nn.Identity()
-        self.centre = Centre()
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.pretrained:
+            check_images(x, "images")
+            if x.dtype == torch.uint8:
+                raise TypeError("images must be floats in [0, 1], got torch.uint8: divide them by 255")
+            if min(x.shape[2:]) < _SMALLEST_PRETRAINED:
+                raise ValueError(
+                    f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
+                    f"got {x.shape[2]} x {x.shape[3]}: load them larger (load_images has image_size)"
+                )
         return self.backbone(self.centre(x))  # (B, feature_dim)
 
 
-def make_encoder(name: str, stem: str = "cifar") -> nn.Module:
-    """Build an encoder with random weights.
+def _published_state(name: str, url: str) -> dict[str, Any]:
+    """torchvision's weights from where torch.hub keeps them, downloaded if they are not there.
+
+    The last part of the file's name begins its SHA-256. torch.hub compares the two after a download only;
+    here a file that lies there already, put there by hand or cut short, is compared as well.
+    """
+    path = Path(torch.hub.get_dir()).expanduser() / "checkpoints" / url.rpartition("/")[2]
+    if not path.exists():
+        _download(name, url, path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest.startswith(_hash_in(path)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+        problem = "its checksum is wrong"
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        problem = reason_of(error)
+    raise WeightsError(
+        f"{path} does not hold the ImageNet weights of {name} ({problem}); "
+        f"delete it and try again, or replace it"
+    )
+
+
+def _download(name: str, url: str, path: Path) -> None:
+    """Download to ``path``, whole and checked, or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with downloading():
+            torch.hub.download_url_to_file(url, str(path), _hash_in(path))
+    except DOWNLOAD_ERRORS as error:
+        origin, _, file = url.rpartition("/")
+        raise WeightsError(
+            f"the ImageNet weights of {name} are not in {path.parent} and the download failed: "
+            f"{reason_of(error)}; either put {file} (from {origin}) into that folder by hand, "
+            f"or use an encoder that needs no network: pretrain.course_run().encoder, "
+            f"or make_encoder without weights, which are random then"
+        ) from error
+
+
+def _hash_in(path: Path) -> str:
+    """The first digits of the SHA-256 that a published file carries in its name, NAME-HASH.pth."""
+    return path.stem.rpartition("-")[2]
+
+
+def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> nn.Module:
+    """Build an encoder, with random weights or with published ones.
+
+    ``weights="imagenet"`` are torchvision's ``IMAGENET1K_V1``: a ResNet trained with the labels of ImageNet,
+    by one plain recipe for all three sizes (the later ``V2`` of ``resnet50`` has another). They are
+    downloaded once, to the folder where torch.hub keeps them, and their checksum is compared each time. The
+    encoder applies their mean and standard deviation itself.
 
     Args:
         name: ``tiny``, ``resnet18``, ``resnet34`` or ``resnet50``.
         stem: ``cifar`` for small images, ``imagenet`` for 224 pixels; ``tiny`` has one stem of its own
             and takes no notice.
+        weights: ``imagenet`` for a ResNet with the ``imagenet`` stem; random if not given.
 
     Returns:
-        A module that maps float images ``(B, 3, H, W)`` in [0, 1] to h ``(B, D)``, with ``.feature_dim`` = D.
+        A module that maps float images ``(B, 3, H, W)`` in [0, 1] to h ``(B, D)``, with ``.feature_dim`` = D,
+        in training mode as any new module. Images may have any size, square or not; with published weights
+        each side from 64 pixels up: smaller ones, uint8 and other than 3 channels are refused.
 
     Raises:
-        ValueError: an unknown name or stem.
+        ValueError: an unknown name, stem or weights, or weights for an encoder that has none.
+        WeightsError: the weights cannot be downloaded, or the file is damaged; nothing is put in their place.
     """
     check_choice(name, "encoder", ENCODERS)
     check_choice(stem, "stem", STEMS)
-    return TinyEncoder() if name == "tiny" else ResNetEncoder(name, stem)
+    if weights is not None:
+        check_choice(weights, "weights", WEIGHTS)
+        if name not in RESNETS or stem != "imagenet":
+            own_stem = "" if name == "tiny" else f" with stem {stem!r}"
+            raise ValueError(
+                f"weights 'imagenet' were trained in {', '.join(RESNETS)} with stem 'imagenet', "
+                f"there are none for {name}{own_stem}"
+            )
+    return TinyEncoder() if name == "tiny" else ResNetEncoder(name, stem, weights)
 
 
 class ProjectionHead(nn.Module):
     """The projection head g: a two-layer perceptron from h ``(B, in_dim)`` to z ``(B, out_dim)``.
 
     Chen et al. 2020, section 4.2: z = W2 ReLU(W1 h). BatchNorm after the first layer, as in the authors'
-    published code; z is not normalised here, the loss does that.
+    published code, which has one after the last layer too (without an offset) where this head has a bias.
+    z is not normalised here, the loss does that.
 
     Args:
         in_dim: width of h, at least 1.

@@ -1,10 +1,12 @@
 """The command line as a person meets it: one line of JSON at the end, one line for a mistake."""
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import urllib.error
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ import torch
 from PIL import Image
 
 from simclr_edu import __main__ as cli
-from simclr_edu import checkpoints, data, distributed, profiles
+from simclr_edu import checkpoints, data, distributed, evaluate, profiles
 from simclr_edu.checkpoints import list_checkpoints, read_latest
 from simclr_edu.data import load_images
+from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, StopPretraining, load_run, pretrain
 from simclr_edu.shapes import make_shapes
 
@@ -65,6 +68,39 @@ def test_pretrain_then_probe_on_a_folder_of_pictures(tmp_path, folder, capsys):
         assert 0 <= scores[name] <= 1
 
 
+def refuse_to_connect(*args, **kwargs):
+    raise urllib.error.URLError("Temporary failure in name resolution")
+
+
+def test_probe_of_published_weights_on_a_folder_of_pictures(tmp_path, folder, capsys, monkeypatch):
+    """Random weights stand for the published ones, which no test can download."""
+    from torchvision import models
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        published = models.resnet18(weights=None)
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(published.state_dict(), tmp_path / "weights.pth")
+    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
+    file = (tmp_path / "weights.pth").rename(tmp_path / "checkpoints" / f"resnet18-{digest[:8]}.pth")
+    monkeypatch.setattr(
+        models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"https://example.invalid/{file.name}"
+    )
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path))
+    command = ("probe", "--weights", "imagenet", "--encoder", "resnet18", "--data", f"folder:{folder}")
+
+    status, out, err = run(capsys, *command)  # pictures of 16 pixels
+    assert (status, out) == (2, "") and "must have 64 pixels a side or more" in err and "16 x 16" in err
+
+    status, out, _ = run(capsys, *command, "--image-size", 64)
+    scores = json.loads(out.splitlines()[-1])
+    assert status == 0 and scores["encoder"] == "resnet18" and scores["weights"] == "imagenet"
+    images = load_images(f"folder:{folder}", image_size=64)
+    expected = evaluate.probe_scores(make_encoder("resnet18", "imagenet", "imagenet"), images)
+    assert (scores["linear"], scores["knn"]) == tuple(round(v, 4) for v in expected.values())
+    assert {"random_encoder_linear", "pixels_linear"} <= set(scores)
+
+
 def test_seconds_and_resume(tmp_path, folder, capsys):
     common = ("pretrain", "--data", f"folder:{folder}", "--out", tmp_path / "run", "--batch-size", 32)
     status, out, _ = run(capsys, *common, "--seconds", 0.5)
@@ -97,12 +133,20 @@ def test_doctor_says_what_is_there(capsys, monkeypatch, tmp_path):
         (("pretrain", "--out", "x", "--temperature", "-1"), "temperature"),
         (("pretrain", "--out", "x", "--epochs", "2", "--seconds", "3"), "not both"),
         (("probe", "/does/not/exist"), "holds no checkpoint"),
+        (("probe",), "needs the directory of a run, or --weights"),
+        (("probe", "--weights", "imagenet"), "needs --data"),
+        (("probe", "run", "--weights", "imagenet", "--data", "digits"), "not both, got run as well"),
+        (("probe", "run", "--encoder", "resnet18"), "a run brings its own encoder"),
+        (("probe", "--weights", "imagenet", "--data", "digits", "--encoder", "tiny"), "none for tiny"),
+        (("probe", "--weights", "imagenet", "--data", "digits"), "weights of resnet50 are not in"),
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error_and_status_2(
     arguments, words, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", refuse_to_connect)
     status, out, err = run(capsys, *arguments)
     assert status == 2 and out == ""
     assert err.count("\n") == 1 and words.lower() in err.lower() and "Traceback" not in err

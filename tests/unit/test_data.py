@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import simclr_edu  # noqa: F401
-from simclr_edu import data
+from simclr_edu import _network, data
 from simclr_edu.data import DataError, ImageSet, available_datasets, load_images, sample_photographs
 
 
@@ -449,7 +449,7 @@ def test_download_goes_to_stderr_and_happens_once(monkeypatch, tmp_path, capsys)
     def download_url(url, folder, filename, md5):
         calls.append(url)
         print("Downloading", url)
-        assert socket.getdefaulttimeout() == data._NETWORK_TIMEOUT
+        assert socket.getdefaulttimeout() == _network.TIMEOUT
         (Path(folder) / filename).write_bytes(archive)
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
