@@ -32,7 +32,7 @@ print(f"{len(interview.questions())} questions on {len(interview.topics())} topi
 # ## 1. NT-Xent on a whiteboard
 #
 # Close the other notebooks. Start the clock, write the loss from memory, and speak while you write: an interviewer hears how
-# you think. Fifteen minutes are usual. Then run the check, read the clock and mark yourself by the rubric.
+# you think. Allow fifteen minutes. Then run the check, read the clock and mark yourself by the rubric.
 
 # %%
 clock.restart()
