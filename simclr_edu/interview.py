@@ -31,10 +31,13 @@ AGENDA: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "debugging": ((("2 min", 4), ("2 min", 4)), (("whiteboard", 8),)),
     "design": ((("whiteboard", 6),),),
 }
+# Every mock interview asks each of these once: what SimCLR cannot be explained without.
+CORE_TOPICS = ("NT-Xent", "temperature", "projection head", "augmentation", "evaluation")
 CHOICES = 4
 
-_TEXTS = ("id", "topic", "depth", "part", "question", "answer", "link")
-_OPTIONAL = ("right", "wrong", "stem", "figures", "check")
+_TEXTS = ("id", "topic", "depth", "part", "question", "answer")
+_PLACES = ("link", "related")
+_OPTIONAL = (*_PLACES, "right", "wrong", "stem", "figures", "check")
 _LETTERS = "abcd"
 
 
@@ -68,8 +71,9 @@ class Question:
         answer: the model answer.
         rubric: what a good answer holds, one point each.
         follow_ups: pairs of a further question and its short answer.
-        notebook: stem of the notebook that shows it.
+        notebook: stem of the notebook that shows it, or comes nearest to it.
         heading: its section there.
+        shown: whether that section states or runs what the answer says; if not, it is related to it only.
         choices: four choices, the right one first, or none.
         stem: the question as the quiz asks it: the choices may answer only a part of it.
         figures: where the numbers in the text come from.
@@ -86,6 +90,7 @@ class Question:
     follow_ups: tuple[tuple[str, str], ...]
     notebook: str
     heading: str
+    shown: bool
     choices: tuple[Choice, ...] = ()
     stem: str = ""
     figures: tuple[dict[str, Any], ...] = field(default=(), repr=False)
@@ -93,7 +98,7 @@ class Question:
 
     @property
     def link(self) -> str:
-        """Where the notebooks show it: a link that works in JupyterLab and in the exported pages."""
+        """The place in the notebooks: a link that works in JupyterLab and in the exported pages."""
         return f"{self.notebook}.ipynb#{quote(self.heading.replace(' ', '-'))}"
 
 
@@ -147,17 +152,23 @@ def _question(entry: dict[str, Any], name: str, known: Sequence[str]) -> Questio
         raise InterviewError(
             f"{name}: id must be of lower-case letters, digits and hyphens, got {entry['id']!r}"
         )
-    notebook, sign, heading = entry["link"].partition("#")
+    given = [key for key in _PLACES if key in entry]
+    if len(given) != 1:
+        got = " and ".join(given) or "none"
+        raise InterviewError(f"{name}: either link or related must be given, got {got}")
+    place = entry[given[0]]
+    notebook, sign, heading = place.partition("#") if isinstance(place, str) else ("", "", "")
     if not (notebook and sign and heading.strip()):
-        raise InterviewError(f"{name}: link must be notebook#heading, got {entry['link']!r}")
+        raise InterviewError(f"{name}: {given[0]} must be notebook#heading, got {place!r}")
     if entry["answer"].count("```") % 2:
         raise InterviewError(f"{name}: a code block of the answer is not closed")
     return Question(
-        **{key: entry[key].strip() for key in _TEXTS if key != "link"},
+        **{key: entry[key].strip() for key in _TEXTS},
         rubric=_lines(entry["rubric"], f"{name}: rubric", 2),
         follow_ups=tuple(_pairs(entry["follow_ups"], f"{name}: follow_ups", 1, 2)),
         notebook=notebook,
         heading=heading.strip(),
+        shown=given[0] == "link",
         choices=_choices(entry, name),
         stem=entry.get("stem", entry["question"]).strip(),
         figures=tuple(entry.get("figures", ())),
@@ -268,7 +279,8 @@ def answer_html(question: Question) -> str:
 
 def _link(question: Question) -> str:
     number, heading = question.notebook.split("_")[0], html.escape(question.heading)
-    return f'Shown in <a href="{html.escape(question.link)}">notebook {number}, {heading}</a>'
+    words = "Shown in" if question.shown else "Related:"
+    return f'{words} <a href="{html.escape(question.link)}">notebook {number}, {heading}</a>'
 
 
 # --- flash cards --------------------------------------------------------------------------------------------
@@ -506,7 +518,8 @@ class MockInterview:
 def mock_interview(seed: int = 0) -> MockInterview:
     """Draw a mock interview of 45 minutes: warm-up, concept, coding, debugging, design.
 
-    The same seed gives the same interview. A topic comes twice only when a part has no other left.
+    The same seed gives the same interview. Each of ``CORE_TOPICS`` is asked exactly once, the others at most
+    once unless a part has no other left.
 
     Args:
         seed: 0 or more.
@@ -515,16 +528,30 @@ def mock_interview(seed: int = 0) -> MockInterview:
         TypeError, ValueError: the seed is not a whole number, or negative.
     """
     rng = random.Random(check_int(seed, "seed", 0))
+    slots = [(part, depth, minutes) for part, plans in AGENDA.items() for depth, minutes in rng.choice(plans)]
+    core = _core_slots([(part, depth) for part, depth, _ in slots], rng)
     items: list[MockItem] = []
     start = 0
-    for part, plans in AGENDA.items():
-        for depth, minutes in rng.choice(plans):
-            pool = [q for q in questions(part=part, depth=depth) if all(q is not i.question for i in items)]
-            asked = {item.question.topic for item in items}
-            fresh = [q for q in pool if q.topic not in asked]
-            items.append(MockItem(part, start, minutes, rng.choice(fresh or pool)))
-            start += minutes
+    for k, (part, depth, minutes) in enumerate(slots):
+        pool = questions(core.get(k), depth, part)
+        if k not in core:
+            pool = tuple(q for q in pool if q.topic not in CORE_TOPICS)
+        asked = {item.question.topic for item in items}
+        fresh = [q for q in pool if q.topic not in asked]
+        new = [q for q in pool if all(q is not item.question for item in items)]
+        items.append(MockItem(part, start, minutes, rng.choice(fresh or new)))
+        start += minutes
     return MockInterview(seed, tuple(items))
+
+
+def _core_slots(slots: Sequence[tuple[str, str]], rng: random.Random) -> dict[int, str]:
+    """For each core topic a slot (part, depth) that has a question on it: places to topics, drawn evenly."""
+    served = {(q.topic, q.part, q.depth) for q in _all()}
+    while True:  # one draw in eight fits, or more; a test counts them for every agenda
+        places = rng.sample(range(len(slots)), len(CORE_TOPICS))
+        chosen = dict(zip(places, CORE_TOPICS, strict=True))
+        if all((topic, *slots[k]) in served for k, topic in chosen.items()):
+            return chosen
 
 
 # --- the clock ----------------------------------------------------------------------------------------------

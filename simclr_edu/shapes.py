@@ -4,7 +4,7 @@ Real photographs need a network; teaching must not. Each image is one silhouette
 nuisance factors that say nothing about the class: hue, background, position, scale, rotation, noise.
 Because the factors are known, one can ask of a representation what no photograph answers: which
 factors did it keep, which did the augmentation throw away? The idea of probing known factors follows
-the appendix "What does the nonlinear projection head remove?" behind Table 3 of Chen et al. 2020.
+Table 3 of Chen et al. 2020 (section 4.2), which asks h and z for the transformation that was applied.
 
 Everything is drawn as signed distances: negative inside the silhouette, positive outside, in units of
 the silhouette's own radius. One batched expression per class, no loop over images.

@@ -219,19 +219,20 @@ for length in (1, 2, 10):
     print(f"length {length:2}: loss {loss:.4f}, positive wins in {won.sum()} of 4 rows")
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
-# The loss falls and nothing is learned: same directions, same winners. Length acts as a temperature that the network
-# sets for itself.
+# The loss falls and nothing is learned: same directions, same winners. A length common to all acts as a temperature that the
+# network sets for itself.
 #
 # In the paper (Table 5, ResNet-50, ImageNet) training without normalisation reaches 91.7% **contrastive accuracy**, the
 # share of anchors whose positive wins, at $\tau = 10$, but 57.2% with a linear classifier; with it, at $\tau = 0.1$,
-# 87.8% and 64.4%. Length is one more means to win at telling views apart, and a win says nothing about what else $h$
-# holds.
+# 87.8% and 64.4%. So without it the pretext task is solved more often, and the representation is worse. Equal lengths cannot do
+# that, as you just saw; lengths that differ from view to view can change who wins. Whether they are the reason, the table does not say.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. What a guess costs: $\ln(2N-1)$
 #
 # An encoder that knows nothing gives all $2N-1$ candidates the same probability, $1/(2N-1)$. Its loss is
-# $-\ln\frac{1}{2N-1} = \ln(2N-1)$, in **nats**, the unit of natural logarithms. Draw this line into every loss curve: "is my loss stuck?" is answered by it.
+# $-\ln\frac{1}{2N-1} = \ln(2N-1)$, in **nats**, the unit of natural logarithms. Draw this line into every loss curve: "is my loss stuck?"
+# begins with it (and ends with the two curves that notebook 04 puts beside it).
 #
 # **Before you run the next cell:** random vectors at $\tau = 0.5$. Will the loss be at the line, above, or below? And
 # if all embeddings are the *same* vector?
@@ -269,7 +270,7 @@ title = f"Untrained: every similarity lies between {sim_before.min():.3f} and 1"
 plots.show(plots.similarity_matrix(sim_before, title=title, decimals=3))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Everything resembles everything: a random network sends all pictures into one narrow cone.
+# Everything resembles everything: this random network sends all pictures into one narrow cone.
 #
 # **Before you run the next cell:** in which cells of the matrix do you expect the changes after training?
 
@@ -383,7 +384,8 @@ print("labels", shifted.tolist(), "give the right loss")
 # ## 8. Stable: no overflow
 #
 # A cosine is at most 1, so the largest logit is $1/\tau$. In float32 $\exp(x)$ overflows above $x \approx 88.7$, in
-# float16, which mixed precision uses, above 11.1.
+# float16 above 11.1. (Mixed precision spares you the second: on CUDA, autocast runs `exp` in float32. A model cast with
+# `.half()` meets it.)
 #
 # **Before you run the next cell:** below which temperature does `exp(s / tau)`, as in the loops of section 3, break in
 # each? Which of the two could matter to you?
@@ -402,8 +404,8 @@ for dtype, taus in ((torch.float32, (0.012, 0.01)), (torch.float16, (0.1, 0.05))
         print(f"  tau {tau}: naive {naive:.2f}, F.cross_entropy {stable:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Infinity over infinity is NaN, and that is what `nt_xent_loops` of section 3 gives. Nobody trains below 0.0113, but 0.05 is
-# in the paper's Table 5: in float16 it breaks.
+# Infinity over infinity is NaN, and that is what `nt_xent_loops` of section 3 gives. The paper's Table 5 ends at 0.05: far from
+# float32's limit of 0.0113, but computed in float16 it breaks.
 #
 # `F.cross_entropy` is safe because it first subtracts the largest logit $m$ of each
 # row, which changes nothing: $\ln\sum_j e^{x_j} = m + \ln\sum_j e^{x_j - m}$. Now every exponent is at most 0. The
@@ -470,7 +472,7 @@ print(f"sum {abs(s.grad.sum()):.3f}; hard / easy = {s.grad[1] / s.grad[3]:.1f} =
 # ## 10. From notebook to package
 #
 # `losses.nt_xent` computes the same number without ever holding the matrix: it goes through it in tiles, square pieces,
-# and adds up. The matrix is what fills the memory:
+# and adds up. Of the loss's own memory the matrix is nearly all:
 
 # %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
 for n in (256, 2048, 8192):
@@ -555,7 +557,7 @@ results.table()
 #
 # <details><summary>Answer</summary>
 #
-# $\ln(2 \cdot 256 - 1) = \ln 511 \approx 6.24$: all candidates are equally likely. Either nothing is learned (learning
+# $\ln(2 \cdot 256 - 1) = \ln 511 \approx 6.24$: all candidates are about equally likely. Either nothing is learned (learning
 # rate, labels of the loss) or the embeddings have collapsed. Look at the contrastive accuracy and at the spread of
 # the embeddings next. (Section 5)
 #
@@ -567,8 +569,8 @@ results.table()
 #
 # Otherwise the loss can be lowered by making vectors longer, with no change of direction, and the temperature loses its
 # meaning. In the paper's Table 5 training without it ($\tau = 10$) raises the contrastive accuracy to 91.7% and yet
-# lowers the linear accuracy to 57.2%, against 87.8% and 64.4% with it at $\tau = 0.1$: length helps to win the pretext
-# task, not to describe the picture. (Section 4)
+# lowers the linear accuracy to 57.2%, against 87.8% and 64.4% with it at $\tau = 0.1$: more wins in the pretext task,
+# a worse representation. (Section 4)
 #
 # </details>
 

@@ -32,7 +32,7 @@ print(f"{len(interview.questions())} questions on {len(interview.topics())} topi
 # ## 1. NT-Xent on a whiteboard
 #
 # Close the other notebooks. Start the clock, write the loss from memory, and speak while you write: an interviewer hears how
-# you think. Fifteen minutes are usual. Then run the check, read the clock and mark yourself by the rubric.
+# you think. Allow fifteen minutes. Then run the check, read the clock and mark yourself by the rubric.
 
 # %%
 clock.restart()
@@ -309,25 +309,29 @@ exercises.check_bug_hunt(5, fixed_5)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Bug 6: the views that agree too well
+# ### Bug 6: frozen in name
 #
-# View 2 is view 1 made brighter. The network, in train mode, should see a difference. It reports none.
+# A linear probe is trained on a frozen encoder. One step of the optimizer later the frozen weights have moved.
 
 
 # %% tags=["exercise"]
-def buggy_6(model, v1, v2):
-    return model(v1), model(v2)  # (N, d) each
+def buggy_6(encoder):
+    encoder.eval()
+    encoder.requires_grad = False  # frozen
 
 
 torch.manual_seed(SEED)
-model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-v1 = torch.randn(6, 4)
-z1, z2 = buggy_6(model, v1, v1 + 5)
-print(f"largest difference between the views: {(z1 - z2).abs().max():.3f}")
-print("BatchNorm counted", model[1].num_batches_tracked.item(), "batches in one step")
+encoder, probe = make_encoder("tiny"), nn.Linear(128, 10)
+buggy_6(encoder)
+weights = [p.detach().clone() for p in encoder.parameters()]
+optimizer = torch.optim.SGD([*encoder.parameters(), *probe.parameters()], lr=0.1)
+F.cross_entropy(probe(encoder(torch.rand(8, 3, 32, 32))), torch.arange(8)).backward()
+optimizer.step()
+moved = max((p - w).abs().max() for p, w in zip(encoder.parameters(), weights, strict=True))
+print(f"largest change of the frozen weights: {moved:.4f}")
 
 
-def fixed_6(model, v1, v2):
+def fixed_6(encoder):
     raise NotImplementedError
 
 
@@ -337,16 +341,16 @@ exercises.check_bug_hunt(6, fixed_6)
 # %% [markdown] slideshow={"slide_type": "skip"}
 # <details><summary>Hint</summary>
 #
-# Which mean does BatchNorm subtract from view 2? Which should it?
+# Any Python object takes a new attribute without complaint. Who reads this one? (The line above it is right.)
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def fixed_6(model, v1, v2):
-#     z1, z2 = model(torch.cat([v1, v2])).chunk(2)
-#     return z1, z2
+# def fixed_6(encoder):
+#     encoder.eval()
+#     encoder.requires_grad_(False)
 # ```
 #
 # </details>
@@ -543,7 +547,7 @@ exercises.check_bug_hunt(10, fixed_10)
 # ## 3. Flash cards
 #
 # Read a question, answer **aloud** at its depth, then unfold it: model answer, what a good answer holds, follow-ups, and a link to
-# the place in the course that shows it. With a kernel the deck below comes first: it puts the cards that you did not know
+# the place in the course that shows it ("Related" where none does). With a kernel the deck below comes first: it puts the cards that you did not know
 # back at the end.
 
 # %% tags=["slide-input"]
@@ -567,7 +571,8 @@ quiz.score("a---------")  # on paper? hand in the letters, "-" for a question le
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. Mock interview
 #
-# Forty-five minutes: warm-up, concept, coding, debugging, design. The first column says when to begin a question. Find a partner, or
+# Forty-five minutes: warm-up, concept, coding, debugging, design. Each interview asks once about the loss, the temperature, the head,
+# the augmentation and the evaluation. The first column says when to begin a question. Find a partner, or
 # record yourself. Do not unfold the score sheet before you have answered. The same seed gives the same interview, so two people can
 # be compared.
 
@@ -587,8 +592,8 @@ mock.score(
 # ## Recap
 #
 # - Speak while you write, and end with a test whose answer is known: perfect pairs, one point for all, $N = 2$ by hand.
-# - A symptom points at its bug: a floor at $\ln 2$ at the diagonal, $\ln(2N-1)$ at a guess or collapse, NaN at an overflow, a crash at
-#   the end of an epoch at a fixed size.
+# - A symptom points at its likely bugs: a floor at $\ln 2$ at the diagonal, $\ln(2N-1)$ at a guess or collapse, NaN at an overflow, a
+#   crash at the end of an epoch at a fixed size, a frozen hash that changes at gradients or at the mode.
 # - Short first, deeper when asked: 30 seconds, 2 minutes, whiteboard.
 # - Say what you measured, what you read, and what you only believe.
 
@@ -597,22 +602,21 @@ mock.score(
 #
 # <details><summary>You do not know the answer. What do you say?</summary>
 #
-# That you do not know, then what you would derive it from or how you would measure it, and start. An interviewer wants to see how you
-# get from a gap to an answer. A confident invention is found out by the first follow-up.
+# That you do not know, then what you would derive it from or how you would measure it, and start: how you get from a gap to an answer
+# can be judged too. A confident invention seldom survives the follow-up.
 #
 # </details>
 #
 # <details><summary>Your code on the whiteboard has a bug, and you notice it. What now?</summary>
 #
-# Say so, name the symptom that it would show, and mend it. Then name the test that would have caught it. That is worth more than code
-# without a slip.
+# Say so, name the symptom that it would show, and mend it. Then name the test that would have caught it.
 #
 # </details>
 #
 # <details><summary>Which figures should you know by heart?</summary>
 #
 # Few, with their conditions: $2N-1$ candidates; $\ln(2N-1)$ for a guess; 69.3% top-1 for a linear probe on ResNet-50 (ImageNet, the
-# paper's section 6); that non-linear head, crop with colour and long training matter. And the figures of your own runs, with
+# paper's Table 6); that non-linear head, crop with colour and long training matter. And the figures of your own runs, with
 # baselines.
 #
 # </details>
@@ -627,3 +631,6 @@ mock.score(
 #   Chuang et al. 2020 (debiased loss), 2007.00224; Yeh et al. 2021 (decoupled loss), 2110.06848; Tian, Chen, Ganguli 2021 (why BYOL
 #   does not collapse), 2102.06810; Dwibedi et al. 2021 (NNCLR), 2104.14548; van der Maaten, Hinton 2008, "Visualizing Data using
 #   t-SNE".
+# - The wider field: van den Oord et al. 2018 (InfoNCE), 1807.03748; Tschannen et al. 2020 (mutual information), 1907.13625; Pascanu et
+#   al. 2013 (clipping), 1211.5063; Richemond et al. 2020 (BYOL without batch statistics), 2010.10241; Hinton et al. 2015
+#   (distillation), 1503.02531; Chen et al. 2020 (SimCLR v2), 2006.10029.

@@ -17,7 +17,6 @@ from simclr_edu.exercises._harness import (
     Exercise,
     Function,
     Mistake,
-    Problem,
     Verdict,
     between,
     call_or_stop,
@@ -142,116 +141,9 @@ _FIXED_SIZE = replace(
     ),
 )
 
-# --- 6: two passes through BatchNorm ------------------------------------------------------------------------
+# --- 6: frozen in name only ---------------------------------------------------------------------------------
 
-
-def _batchnorm_model(seed: int, width: int) -> nn.Sequential:
-    rng = generator(seed)
-    model = nn.Sequential(nn.Linear(width, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.randn(p.shape, generator=rng))
-    return model.train()
-
-
-def _pass_cases(seed: int) -> list[Arguments]:
-    cases: list[Arguments] = []
-    for k, n in enumerate((3, 4, 6)):
-        rng = generator(1000 * seed + k)
-        v1 = torch.randn(n, 4, generator=rng)
-        # The second view is shifted and stretched: statistics of its own would hide exactly that.
-        cases.append((1000 * seed + k, v1, 1.5 * v1 + 2 + torch.randn(n, 4, generator=rng)))
-    return cases
-
-
-def _pass(f: Function, inputs: Arguments) -> Tensor:
-    """Both views' embeddings, then what BatchNorm remembers of the call."""
-    seed, v1, v2 = inputs
-    model = _batchnorm_model(seed, v1.shape[1]).to(v1.dtype)
-    pair = f(model, v1, v2)
-    if pair is None or pair is Ellipsis:
-        read_tensor(pair)
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise Problem("It must return two tensors, (z1, z2).")
-    if not all(isinstance(z, Tensor) and z.shape == (len(v1), 3) for z in pair):
-        raise Problem(f"z1 and z2 must each be of shape {(len(v1), 3)}: one row per picture.")
-    memory = [t.detach().to(v1.dtype).flatten() for t in model[1].buffers()]
-    mode = torch.tensor([model.training], dtype=v1.dtype)
-    return torch.cat([*(z.detach().flatten() for z in pair), *memory, mode])
-
-
-def _one_pass(model: nn.Module, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
-    z = model(torch.cat([v1, v2]))  # (2N, d)
-    return z[: len(v1)], z[len(v1) :]
-
-
-def _in_eval_mode(model: nn.Module, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
-    model.eval()
-    return _one_pass(model, v1, v2)
-
-
-def _eval_and_back(model: nn.Module, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
-    pair = _in_eval_mode(model, v1, v2)
-    model.train()
-    return pair
-
-
-def _swapped(model: nn.Module, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
-    z1, z2 = _one_pass(model, v1, v2)
-    return z2, z1
-
-
-def _interleaved(model: nn.Module, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
-    z = model(torch.cat([v1, v2]))
-    return z[::2], z[1::2]
-
-
-def _explain_pass(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
-    count = 2 * len(inputs[1]) * 3
-    if not torch.allclose(got[:count].double(), wanted[:count].double(), rtol=1e-3, atol=1e-4):
-        return "The embeddings are not those of one pass over both views."
-    if got[-1] != wanted[-1]:
-        return "The embeddings are right, but the model was left in another mode."
-    return (
-        "The embeddings are right, but BatchNorm's running statistics are not those of one pass: was the "
-        "model called more than once?"
-    )
-
-
-_TWO_PASSES = Exercise(
-    name="bug 6, two passes",
-    parameters=("model", "v1", "v2"),
-    cases=_pass_cases,
-    oracles=(_one_pass,),
-    run=_pass,
-    inputs=("seed", "v1", "v2"),
-    explain=_explain_pass,
-    mistakes=(
-        Mistake(
-            "Two passes: BatchNorm normalises each view by that view's own mean and deviation, so what "
-            "differs between the views as a whole is hidden from the loss. One pass over both.",
-            (lambda model, v1, v2: (model(v1), model(v2)),),
-        ),
-        Mistake(
-            "The model ran in eval mode: it used running statistics, where training uses those of the batch.",
-            (_in_eval_mode, _eval_and_back),
-        ),
-        Mistake("The two views changed places: the first result belongs to v1.", (_swapped,)),
-        Mistake(
-            "The stack was cut apart in the wrong way: after torch.cat the first N rows are view 1, not "
-            "every second row.",
-            (_interleaved,),
-        ),
-        Mistake(
-            "Both results are of one view.",
-            (
-                lambda model, v1, v2: (_one_pass(model, v1, v2)[0],) * 2,
-                lambda model, v1, v2: (_one_pass(model, v1, v2)[1],) * 2,
-                lambda model, v1, v2: (model(v1),) * 2,
-            ),
-        ),
-    ),
-)
+_FROZEN_IN_NAME = replace(probe.FREEZE, name="bug 6, the freeze")
 
 # --- 7: the label under data parallelism --------------------------------------------------------------------
 
@@ -472,7 +364,7 @@ _EXERCISES: dict[int, Exercise] = {
     3: _WRONG_AXIS,
     4: _OVERFLOW,
     5: _FIXED_SIZE,
-    6: _TWO_PASSES,
+    6: _FROZEN_IN_NAME,
     7: _RANK_OFFSET,
     9: _TRAIN_MODE,
     10: _RESUME,

@@ -484,8 +484,8 @@ TRAIN_STEP = Exercise(
     place=_place_views,
     mistakes=(
         Mistake(
-            "The model ran twice, once per view, so BatchNorm saw each view by itself. One pass over both "
-            "views together gives both the same statistics.",
+            "The model ran twice, once per view, so BatchNorm saw each view by itself. Many published codes "
+            "do so; the statistics and gradients asked for here are those of one pass over both views.",
             (_two_passes, _two_passes_swapped),
         ),
         Mistake(

@@ -1,5 +1,6 @@
 """Each program of the bug hunt gets its own diagnosis, so do other wrong repairs, and right ones pass."""
 
+import copy
 import re
 
 import nbtools
@@ -20,7 +21,7 @@ DIAGNOSES = {
     3: "over the batch (dim 0)",
     4: "exp() overflows",
     5: "is a size fixed in your code?",
-    6: "Two passes",
+    6: "takes no notice of an attribute",
     7: "The rank is missing",
     8: "One coin decides for the whole batch",
     9: "ran in train mode",
@@ -66,7 +67,7 @@ def test_every_program_prints_its_symptom(number):
         3: r"1\.59",
         4: "nan",
         5: "batch of 3: The size",
-        6: r"0\.000\nBatchNorm counted 2",
+        6: r"frozen weights: 0\.0*[1-9]",
         7: "rank 0: .* 1\nrank 1: .* 0",
         8: r"\[(8|0)(, (8|0)){9}\]",
         9: r"themselves: 0\.\d+",
@@ -88,21 +89,9 @@ def zero_filled(z1, z2, temperature):
     return losses.nt_xent_dense(z1, z2, temperature)
 
 
-def pass_of(*order):
-    def f(model, v1, v2):
-        z = model(torch.cat([v1, v2])).chunk(2)
-        return z[order[0]], z[order[1]]
-
-    return f
-
-
-def evaluated(model, v1, v2):
-    return model.eval()(torch.cat([v1, v2])).chunk(2)
-
-
-def warmed(model, v1, v2):
-    model(v1)
-    return model(torch.cat([v1, v2])).chunk(2)
+def without_gradient(module):
+    for p in module.parameters():
+        p.requires_grad = False
 
 
 def columns(first, second):
@@ -134,12 +123,10 @@ WRONG = [
     (4, "temperature is ignored", lambda s, t: anchor(s, 1.0)),
     (4, "sign is wrong", lambda s, t: -anchor(s, t)),
     (5, "filled up with zeros", zero_filled),
-    (6, "changed places", pass_of(1, 0)),
-    (6, "of one view", pass_of(0, 0)),
-    (6, "eval mode", evaluated),
-    (6, "every second row", lambda m, a, b: ((z := m(torch.cat([a, b])))[::2], z[1::2])),
-    (6, "more than once", warmed),
-    (6, "two tensors", lambda m, a, b: m(torch.cat([a, b]))),
+    (6, "still in train mode", without_gradient),
+    (6, "still require gradients", lambda e: e.eval() and None),
+    (6, "A copy was frozen", lambda e: copy.deepcopy(e).eval().requires_grad_(False)),
+    (6, "Only a part", lambda e: next(e.eval().children()).requires_grad_(False) and None),
     (7, "not gathered", columns(lambda n, r, k: n, lambda n, r, k: 0)),
     (7, "points at itself", columns(lambda n, r, k: r * n, lambda n, r, k: n * k + r * n)),
     (7, "one of the two views", columns(lambda n, r, k: n * k + r * n, lambda n, r, k: 0)),
@@ -193,8 +180,8 @@ RIGHT = [
     (4, anchor),
     (4, lambda s, t: -(s / t).log_softmax(0)[0]),
     (5, losses.nt_xent),
-    (6, lambda model, v1, v2: list(model(torch.cat([v1, v2])).split(len(v1)))),
-    (6, lambda model, v1, v2: model(torch.cat([v2, v1])).chunk(2)[::-1]),
+    (6, lambda encoder: encoder.requires_grad_(False).eval()),
+    (6, lambda encoder: without_gradient(encoder.eval())),
     (7, lambda n, r, k: (torch.arange(2 * k * n).roll(k * n).view(2, k, n)[:, r]).flatten()),
     (8, noise_coin),
     (9, lambda encoder, images, batch_size: embed(encoder.eval(), images, batch_size)),

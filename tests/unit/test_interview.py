@@ -16,7 +16,8 @@ from nbconvert.filters.strings import add_anchor
 from simclr_edu import interview, losses
 from simclr_edu.exercises import augmentation, nt_xent, pretraining, probe
 from simclr_edu.exercises.bug_hunt import diagnose_bug_hunt
-from simclr_edu.interview import DEPTHS, PARTS, InterviewError
+from simclr_edu.interview import CORE_TOPICS, DEPTHS, PARTS, InterviewError
+from simclr_edu.models import make_encoder
 
 QUESTIONS = interview.questions()
 TOPICS = (
@@ -48,12 +49,18 @@ TOPICS = (
     "CLIP",
     "MAE",
     "DINO",
+    "mutual information",
+    "transfer",
+    "gradient clipping",
+    "BatchNorm and LayerNorm",
+    "deployment",
 )
 # Read from the papers a second time, independently of the questions.
 PUBLISHED = {
     "Chen et al. 2020, Table 1": {59.6, 61.0, 62.6, 63.2, 64.5, 77.0, 75.4},
-    "Chen et al. 2020, Table 3": {67.6, 25.6, 99.5, 59.6, 96.6, 56.3},
+    "Chen et al. 2020, Table 3": {67.6, 25.6, 25, 99.5, 59.6, 96.6, 56.3, 50, 99.3, 97.4, 80},
     "Chen et al. 2020, Table 5": {59.7, 64.4, 60.7, 58.0, 90.5, 87.8, 68.2, 59.1, 57.2, 91.7, 57.0},
+    "Chen et al. 2020, Table 6": {69.3},
     "Chen et al. 2020, Table B.1": {57.5, 62.8, 66.6, 66.5, 64.6, 64.5, 68.9, 69.1, 4096},
     "Chen et al. 2020, appendix A": {8},
     "dkobak/simclr-cifar10": {91.7, 1000},
@@ -340,6 +347,102 @@ def test_the_limits_of_the_temperature():
     assert loss(100.0).item() == pytest.approx(first_order, abs=1e-4)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_info_nce_bounds_the_mutual_information(seed):
+    """Every case of a small joint distribution is counted out: no sampling, no estimate."""
+    values, k = 3, 3
+    rng = torch.Generator().manual_seed(seed)
+    joint = torch.rand(values, values, generator=rng, dtype=torch.float64) ** 4
+    joint /= joint.sum()
+    ratio = joint / (joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True))
+    information = (joint * ratio.log()).sum().item()
+
+    def loss(critic):
+        total = 0.0
+        for x, y, *others in itertools.product(range(values), repeat=1 + k):
+            chance = joint[x, y] * math.prod(joint[:, other].sum() for other in others)
+            total += chance * F.cross_entropy(critic[x, [y, *others]][None], torch.tensor([0]))
+        return float(total)
+
+    best = loss(ratio.log())
+    assert 0 < math.log(k) - best <= information
+    for other in range(5):  # no critic gets past it
+        critic = 3 * torch.randn(values, values, generator=torch.Generator().manual_seed(other)).double()
+        assert best - 1e-12 <= loss(critic)
+    assert math.log(k) - loss(1e3 * torch.eye(values).double()) <= math.log(k)
+
+
+def test_what_the_answer_says_about_clipping():
+    w = torch.ones(3, requires_grad=True)
+    w.grad = torch.tensor([3.0, 4.0, 0.0])
+    torch.nn.utils.clip_grad_norm_([w], 1.0)
+    torch.testing.assert_close(w.grad, torch.tensor([0.6, 0.8, 0.0]))
+    w.grad = torch.tensor([3.0, 4.0, 0.0])
+    torch.nn.utils.clip_grad_value_([w], 1.0)
+    torch.testing.assert_close(w.grad, torch.tensor([1.0, 1.0, 0.0]))
+    w.grad = torch.tensor([3.0, math.nan, 0.0])
+    torch.nn.utils.clip_grad_norm_([w], 1.0)
+    assert w.grad.isnan().all()
+
+
+def test_what_the_answer_says_about_the_distributed_sampler():
+    shares = [
+        torch.utils.data.DistributedSampler(range(10), num_replicas=3, rank=r, seed=4) for r in range(3)
+    ]
+    first = [list(s) for s in shares]
+    assert first == [list(s) for s in shares], "without set_epoch an epoch is like the other"
+    seen = [i for share in first for i in share]
+    assert sorted(set(seen)) == list(range(10)) and len(seen) == 12, "two come twice"
+    for s in shares:
+        s.set_epoch(1)
+    assert first != [list(s) for s in shares]
+
+
+def test_what_the_answers_say_about_batch_norm_and_layer_norm():
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    layer, batch = torch.nn.LayerNorm(4), torch.nn.BatchNorm1d(4)
+    torch.testing.assert_close(layer(x[:3]), layer(x)[:3])
+    assert (batch(x[:3]) - batch(x)[:3]).abs().max() > 0.1
+    assert not list(layer.buffers()) and len(list(batch.buffers())) == 3
+    with pytest.raises(ValueError, match="more than 1 value"):
+        batch(x[:1])
+
+
+def test_the_rounding_error_of_the_answer_is_half_a_step():
+    x = torch.linspace(-1.0, 2.0, 1001)
+    scale, zero = 3.0 / 255, 85
+    q = (x / scale + zero).round().clamp(0, 255)
+    assert (scale * (q - zero) - x).abs().max() <= scale / 2 + 1e-6 and len(q.unique()) == 256
+
+
+def test_the_distillation_of_the_answer_has_the_gradient_that_it_names():
+    (distil,) = functions(by_id("distillation"))
+    rng = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 4, 5, generator=rng, dtype=torch.float64)
+    student.requires_grad_()
+    for t in (1.0, 4.0, 1000.0):
+        (gradient,) = torch.autograd.grad(distil(student, teacher, t), student)
+        q, p = (student.detach() / t).softmax(1), (teacher / t).softmax(1)
+        torch.testing.assert_close(4 * gradient, t * (q - p))  # the loss is a mean over four pictures
+    flat = student.detach() - teacher  # at a high temperature it does not fade
+    torch.testing.assert_close(4 * gradient, (flat - flat.mean(1, keepdim=True)) / 5, atol=1e-3, rtol=0)
+
+
+def test_the_export_of_the_answer_takes_other_batch_sizes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```\n(.*?)```", by_id("export").answer, re.DOTALL)
+    torch.manual_seed(0)
+    namespace = {"torch": torch, "encoder": make_encoder("tiny")}
+    exec(block, namespace)
+    for program in (namespace["program"], torch.export.load("encoder.pt2")):
+        for n in (1, 5):
+            x = torch.rand(n, 3, 32, 32)
+            torch.testing.assert_close(program.module()(x), namespace["encoder"](x))
+    fixed = torch.export.export(namespace["encoder"], (torch.rand(2, 3, 32, 32),))
+    with pytest.raises(AssertionError, match="Guard failed"):
+        fixed.module()(torch.rand(5, 3, 32, 32))
+
+
 def test_what_the_answers_say_about_half_precision():
     eye = torch.eye(3, dtype=torch.bool)
     half = torch.zeros(3, 3, dtype=torch.float16)
@@ -377,6 +480,16 @@ def test_a_good_file_is_read(tmp_path):
     (q,) = interview.load(path)
     assert (q.id, q.notebook, q.heading, q.stem) == ("a", "00_start_here", "Recap", "Why?")
     assert q.link == "00_start_here.ipynb#Recap" and q.choices[0].right
+    assert q.shown and "Shown in <a" in interview.answer_html(q)
+
+
+def test_a_place_that_does_not_show_the_answer_is_called_related(tmp_path):
+    path = tmp_path / "q.toml"
+    path.write_text(GOOD.replace("link =", "related ="), encoding="utf-8")
+    (q,) = interview.load(path)
+    assert q.link == "00_start_here.ipynb#Recap" and not q.shown
+    page = interview.answer_html(q)
+    assert "Related: <a" in page and "Shown" not in page
 
 
 @pytest.mark.parametrize(
@@ -399,6 +512,9 @@ def test_a_good_file_is_read(tmp_path):
         ('[["And?", "So."]]', "[]", "follow_ups must be a list of 1 to 2 pairs"),
         ('[["And?", "So."]]', '[["And?"]]', "list of pairs"),
         ("00_start_here#Recap", "00_start_here", "link must be notebook#heading"),
+        ('link = "00_start_here#Recap"', "", "either link or related must be given, got none"),
+        ("link =", 'related = "x#y"\nlink =', "got link and related"),
+        ('link = "00_start_here#Recap"', "related = 3", "related must be notebook#heading, got 3"),
         ('right = "yes"', "", "right must be"),
         ('right = "yes"', 'right = "no"', "two choices are the same"),
         (', ["never", "it is"]', "", "wrong must be a list of 3 to 3 pairs"),
@@ -517,6 +633,34 @@ def test_a_mock_interview_takes_45_minutes_and_has_all_parts(seed):
     )
     assert all(item.question.part == item.part for item in mock.items)
     assert all((item.question.depth == "30 s") == (item.part == "warm-up") for item in mock.items)
+
+
+@given(st.integers(min_value=0, max_value=2**40))
+def test_a_mock_interview_asks_every_core_topic_once(seed):
+    asked = [item.question.topic for item in interview.mock_interview(seed).items]
+    assert all(asked.count(topic) == 1 for topic in CORE_TOPICS), asked
+    assert len(asked) > len(CORE_TOPICS), "nothing is asked beside the core"
+
+
+def test_core_topics_move_through_the_parts_and_the_default_draw_has_them():
+    assert {"NT-Xent", "temperature", "projection head"} <= set(CORE_TOPICS) <= set(TOPICS)
+    assert set(CORE_TOPICS) <= {item.question.topic for item in interview.mock_interview().items}
+    where = {(i.question.topic, i.part) for seed in range(300) for i in interview.mock_interview(seed).items}
+    possible = {(q.topic, q.part) for q in QUESTIONS if q.topic in CORE_TOPICS}
+    assert possible <= where
+
+
+def test_every_agenda_has_room_for_the_core_topics():
+    served = {(q.topic, q.part, q.depth) for q in QUESTIONS}
+    for plans in itertools.product(*interview.AGENDA.values()):
+        slots = [
+            (part, depth) for part, plan in zip(interview.AGENDA, plans, strict=True) for depth, _ in plan
+        ]
+        draws = itertools.permutations(range(len(slots)), len(CORE_TOPICS))
+        fits = sum(
+            all((t, *slots[k]) in served for t, k in zip(CORE_TOPICS, ks, strict=True)) for ks in draws
+        )
+        assert fits > 0.1 * math.perm(len(slots), len(CORE_TOPICS)), "the draw would take long"
 
 
 def test_seeds_give_different_interviews_and_reach_every_question():
