@@ -692,7 +692,7 @@ def test_weights_that_are_not_finite_are_never_saved_or_returned(tmp_path, step,
     ("changes", "words"),
     [
         ({"learning_rate": 1e30}, "learning_rate 1e.30 is probably too high for adamw: lower it"),
-        ({"temperature": 1e-30}, "temperature 1e-30 makes gradients"),
+        ({"temperature": 1e-30, "optimizer": "sgd"}, "temperature 1e-30 makes gradients"),
     ],
 )
 def test_settings_that_blow_up_are_named(tmp_path, changes, words):
