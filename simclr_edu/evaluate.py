@@ -493,6 +493,11 @@ def fine_tune(
     weight_decay: float = 1e-4,
     val_fraction: float = 0.1,
     device: torch.device | str | None = None,
+    *,
+    steps: int | None = None,
+    head: str = "random",
+    encoder_lr: float = 1.0,
+    batch_norm: str = "batch",
 ) -> FineTuneResult:
     """Train a copy of the encoder and a linear head on labels (Chen et al. 2020, appendix B.5).
 
@@ -500,12 +505,18 @@ def fine_tune(
     learning rate on a cosine to 0 after a short warm-up. The model is that of the last epoch: validation
     accuracy is reported, and chooses nothing. The global random state is left as it was.
 
+    For a pretrained encoder and few labels there are two more choices. ``head="probe"`` starts from the
+    linear probe of the frozen encoder, so that the gradients of a random head do not distort what
+    pretraining found (Kumar et al. 2022, arXiv 2202.10054, "linear probing then fine-tuning").
+    ``batch_norm="frozen"`` keeps the statistics that pretraining saw: those of views of ten pictures are
+    poor ones.
+
     Args:
         encoder: as for :func:`embed`. It stays as it is; every weight of the copy is trained.
         images: train and test images with labels.
         fraction: share of the training labels to use, see :func:`label_subset`.
         epochs: passes over these labels, at least 1; by default 10, or as many as make 400 steps, so
-            that a few labels are not starved of steps.
+            that a few labels are not starved of steps. Not together with ``steps``.
         lr: peak learning rate, above 0.
         seed: of the share, the head, the batches and the augmentation.
         augment: ``"light"`` (crops of 50 to 100% of the area, and flips), None, or a callable such as
@@ -515,12 +526,23 @@ def fine_tune(
         weight_decay: at least 0.
         val_fraction: share of the labels that is held out, from 0 to 0.5. A class with one label keeps it.
         device: where to train; the encoder's own if not given.
+        steps: optimizer steps, at least 1, in place of ``epochs``. Fewer pictures than a batch then stand in
+            it several times, each time under another augmentation: ten labels fill a batch of 128 views.
+        head: ``random``, or ``probe``, the linear probe of the frozen encoder on the same labels.
+        encoder_lr: learning rate of the encoder as a share of ``lr``, from 0 to 1; the head has ``lr``.
+        batch_norm: ``batch``, statistics of each batch, as in training; ``frozen``, those the encoder has.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
         ArithmeticError: the loss is no longer finite.
     """
     _check_encoder(encoder)
+    if epochs is not None and steps is not None:
+        raise ValueError(f"give epochs or steps, not both, got {epochs} and {steps}")
+    steps = None if steps is None else check_int(steps, "steps", 1)
+    check_choice(head, "head", ("random", "probe"))
+    encoder_lr = check_fraction(encoder_lr, "encoder_lr")
+    check_choice(batch_norm, "batch_norm", ("batch", "frozen"))
     epochs = None if epochs is None else check_int(epochs, "epochs", 1)
     lr, batch_size = check_positive(lr, "lr"), check_int(batch_size, "batch_size", 2)
     if isinstance(weight_decay, bool) or not 0 <= weight_decay < math.inf:
@@ -543,28 +565,51 @@ def fine_tune(
     fit_x, fit_y = train_x[~held_out].to(where), train_y[~held_out].to(where)
 
     steps_per_epoch = math.ceil(len(fit_x) / batch_size)
-    if epochs is None:
+    copies = 1
+    if steps is not None:
+        copies = max(1, batch_size // len(fit_x))
+        epochs = math.ceil(steps / steps_per_epoch)
+    elif epochs is None:
         epochs = max(10, math.ceil(_LEAST_STEPS / steps_per_epoch))
     generator = torch.Generator().manual_seed(seed)
     # Weights of the head and any dropout draw on torch's global state: on a fork of it.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
         model = _classifier(encoder, train_x[:1], int(train_y.max()) + 1, where)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(epochs * steps_per_epoch))
+        if head == "probe":
+            _start_from_probe(model, fit_x, fit_y, seed)
+        groups = [
+            {"params": list(model.head.parameters()), "lr": lr},
+            {"params": list(model.encoder.parameters()), "lr": lr * encoder_lr},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
+        total = epochs * steps_per_epoch if steps is None else steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(total))
         history: list[dict[str, Any]] = []
+        done = 0
         for epoch in range(1, epochs + 1):
             rate = schedule.get_last_lr()[0]
+            model.train()
+            if batch_norm == "frozen":
+                _freeze_batch_norm(model.encoder)
             loss, accuracy = _train_epoch(
-                model, fit_x, fit_y, steps_per_epoch, optimizer, schedule, augment, generator
+                model,
+                fit_x,
+                fit_y,
+                _batches(len(fit_x), steps_per_epoch, copies, generator)[: total - done],
+                optimizer,
+                schedule,
+                augment,
+                generator,
             )
+            done = min(done + steps_per_epoch, total)
             if not math.isfinite(loss):
                 raise ArithmeticError(f"the loss is {loss} in epoch {epoch}; try a learning rate below {lr}")
             val_accuracy = _accuracy(_predict(model, val_x), val_y) if len(val_x) else None
             history.append(
                 {
                     "epoch": epoch,
-                    "step": epoch * steps_per_epoch,
+                    "step": done,
                     "loss": loss,
                     "train_accuracy": accuracy,
                     "val_accuracy": val_accuracy,
@@ -962,21 +1007,46 @@ def _warmup_cosine(steps: int) -> Callable[[int], float]:
     return share
 
 
+def _start_from_probe(model: _Classifier, x: Tensor, y: Tensor, seed: int) -> None:
+    """Set the head to the linear probe of the encoder as it is, fitted to these pictures."""
+    features = embed(model.encoder, x)
+    probe = fit_linear(features, y.cpu(), features, y.cpu(), seed=seed)
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.fill_(float(probe.bias.min()) - 10)  # a class without a label is not predicted
+        model.head.weight[probe.classes] = probe.weight.to(model.head.weight)
+        model.head.bias[probe.classes] = probe.bias.to(model.head.bias)
+
+
+def _freeze_batch_norm(module: nn.Module) -> None:
+    """Evaluation mode for every BatchNorm layer: statistics as they are; scale and shift still learn."""
+    for m in module.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            m.eval()
+
+
+def _batches(n: int, batches: int, copies: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Indices of one epoch, in batches of equal size; each picture ``copies`` times, in orders of its own.
+
+    Split evenly: a last batch of one image would break BatchNorm.
+    """
+    order = torch.cat([torch.randperm(n, generator=generator) for _ in range(copies)])
+    return order.tensor_split(batches)
+
+
 def _train_epoch(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    steps: int,
+    batches: tuple[Tensor, ...],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     augment: Callable[..., Tensor] | None,
     generator: torch.Generator,
 ) -> tuple[float, float]:
-    """One pass over the images in ``steps`` batches of equal size; mean loss and accuracy."""
-    model.train()
+    """One step a batch of indices, modules in the mode they are in; mean loss and accuracy."""
     loss_sum, correct = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
-    # Split evenly: a last batch of one image would break BatchNorm.
-    for index in torch.randperm(len(x), generator=generator).tensor_split(steps):
+    for index in batches:
         batch, target = x[index.to(x.device)], y[index.to(x.device)]
         views = _to_unit_floats(batch) if augment is None else augment(batch, generator=generator)
         logits = model(views.to(_device_and_dtype(model)[1]))  # (B, C)
@@ -987,7 +1057,8 @@ def _train_epoch(
         schedule.step()
         loss_sum += loss.detach() * len(index)
         correct += (logits.detach().argmax(dim=1) == target).sum()
-    return float(loss_sum) / len(x), float(correct) / len(x)
+    seen = sum(len(index) for index in batches)
+    return float(loss_sum) / seen, float(correct) / seen
 
 
 def _predict(model: nn.Module, images: Tensor) -> Tensor:

@@ -593,6 +593,78 @@ def test_fine_tune_learns_and_leaves_the_original_untouched(seed):
     assert r.val_accuracy == r.history[-1]["val_accuracy"] and r.n_labels == 90
 
 
+@pytest.mark.parametrize(("steps", "labels", "batch_size"), [(7, 3, 8), (5, 30, 8), (1, 9, 64)])
+def test_fine_tune_by_steps_fills_its_batches_with_further_views(steps, labels, batch_size):
+    batches = []
+
+    def augment(x, generator):
+        batches.append(len(x))
+        return x.float() / 255
+
+    images = make_images(n_train=3 * labels)
+    r = E.fine_tune(
+        make_encoder(), images, steps=steps, batch_size=batch_size, augment=augment, val_fraction=0.0
+    )
+    assert len(batches) == steps == r.history[-1]["step"]
+    assert all(batch_size // 2 <= n <= batch_size for n in batches)
+
+
+def test_an_epoch_by_steps_holds_each_picture_equally_often():
+    generator = torch.Generator().manual_seed(0)
+    for n, batches, copies in ((5, 1, 3), (12, 4, 1)):
+        parts = E._batches(n, batches, copies, generator)
+        assert torch.equal(torch.cat(parts).bincount(minlength=n), torch.full((n,), copies))
+        assert len(parts) == batches
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fine_tune_from_the_probe_starts_at_the_probe(seed):
+    encoder, images = make_encoder(seed), make_images(n_train=60, seed=seed)
+    probe = E.linear_probe(encoder, images, fraction=0.3, seed=seed)
+    r = E.fine_tune(
+        encoder,
+        images,
+        fraction=0.3,
+        seed=seed,
+        steps=1,
+        lr=1e-12,
+        head="probe",
+        batch_norm="frozen",
+        val_fraction=0.0,
+    )
+    torch.testing.assert_close(r.model.head.weight, probe.weight, rtol=1e-4, atol=1e-5)
+    assert torch.equal(r.predictions, probe.predictions)
+
+
+def test_a_probe_of_some_classes_predicts_no_other():
+    images = make_images(n_train=60)
+    images.train_labels = images.train_labels * 2  # classes 0, 2, 4: nothing is known of 1 and 3
+    images.test_labels = images.test_labels * 2
+    r = E.fine_tune(make_encoder(), images, steps=3, head="probe", val_fraction=0.0)
+    assert set(r.predictions.tolist()) <= {0, 2, 4}
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_a_share_of_0_its_weights():
+    encoder = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    with torch.no_grad():
+        encoder[1].running_mean.uniform_()
+    images = make_images()
+
+    def tuned(**how):
+        return E.fine_tune(encoder, images, steps=4, **how).model.encoder
+
+    def moved(module, names):
+        return {n for n in names if not torch.equal(module.state_dict()[n], encoder.state_dict()[n])}
+
+    buffers, weights = ("1.running_mean", "1.running_var"), ("0.weight", "1.weight")
+    assert moved(tuned(), buffers) == set(buffers)
+    frozen = tuned(batch_norm="frozen")
+    assert moved(frozen, buffers) == set() and moved(frozen, weights) == set(weights)
+    assert moved(tuned(batch_norm="frozen", encoder_lr=0.0), (*buffers, *weights)) == set()
+
+
 def test_fine_tune_reports_what_its_model_predicts():
     images = make_images()
     r = E.fine_tune(make_encoder(), images, epochs=2)
@@ -666,9 +738,15 @@ def test_fine_tune_refuses_bad_arguments():
         ("val_fraction", 0.9),
         ("fraction", 0.0),
         ("augment", "heavy"),
+        ("steps", 0),
+        ("head", "zero"),
+        ("encoder_lr", 1.5),
+        ("batch_norm", "off"),
     ]:
         with pytest.raises(ValueError, match=keyword):
             E.fine_tune(encoder, images, **{keyword: value})
+    with pytest.raises(ValueError, match="epochs or steps, not both"):
+        E.fine_tune(encoder, images, epochs=1, steps=1)
     with pytest.raises(TypeError, match="encoder"):
         E.fine_tune(None, images)
     images.test_labels = images.test_labels + 1
