@@ -1,4 +1,4 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | doctor``.
+"""The command line: ``python -m simclr_edu pretrain | probe | evidence | doctor``.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -126,6 +126,30 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Few labels, fairly: probe and fine-tune 3 encoders on 5 draws of each budget, train from scratch on the
+    same labels, and print the table. Goes on where it stopped."""
+
+    out: Path
+    """Folder of the comparison: made if it is not there."""
+    data: str = "shapes"
+    """Data set to pretrain, probe and train on."""
+    workers: int | None = None
+    """Processes side by side; one a core if not given."""
+
+    def run(self) -> dict[str, Any]:
+        from simclr_edu import evidence
+
+        config = evidence.FewLabels()
+        config = replace(config, pretraining=replace(config.pretraining, data=self.data))
+        results = evidence.run_few_labels(
+            config, self.out, self.workers, report=lambda line: print(line, file=sys.stderr, flush=True)
+        )
+        print(evidence.table(results))
+        return {"few_labels": evidence.summary(results), "directory": str(self.out)}
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, which profile fits, and which data sets are on disk."""
 
@@ -164,7 +188,7 @@ def _one_sentence(box: str) -> str:
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Doctor:
+def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Doctor:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
@@ -175,6 +199,7 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Doctor:
     commands: dict[str, Callable[..., Any]] = {
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
+        "evidence": Evidence,
         "doctor": Doctor,
     }
     box = io.StringIO()
