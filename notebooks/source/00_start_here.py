@@ -157,7 +157,8 @@ assert 0.95 < between / within < 1.1
 # - **raw pixels**: the picture itself as the representation;
 # - **random encoder**: the network that we will train, before any training. Even random convolutions give features that
 #   are of some use, so "better than pixels" alone proves little;
-# - **supervised, 1% of labels**: the same network trained from scratch on 100 labelled pictures.
+# - **supervised, 1% of labels**: the same network trained from scratch on 100 labelled pictures, under crops and flips. That is
+#   a weak baseline: notebook 06 says what a stronger one needs.
 #
 # *Before you run the next cells: rank the four by test accuracy, with a linear probe on the pixels and on the random
 # encoder. Does kNN give the same order?*
