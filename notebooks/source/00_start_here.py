@@ -149,7 +149,7 @@ assert 0.95 < between / within < 1.1
 #
 # - **Linear probe**: fit a linear classifier on the representation, with labels, and report its accuracy on test
 #   pictures. It asks: can the class be read off by a weighted sum?
-# - **kNN**: let the $k=20$ most similar training pictures vote. It asks: are the neighbours of the same class?
+# - **kNN**: let the $k=20$ most similar training pictures vote, nearer ones with more weight. It asks: are the neighbours of the same class?
 #
 # An accuracy means nothing on its own, so these come first:
 #
@@ -293,4 +293,4 @@ results.table()
 # ## Sources
 #
 # - T. Chen, S. Kornblith, M. Norouzi, G. Hinton, "A Simple Framework for Contrastive Learning of Visual Representations",
-#   2020, arXiv 2002.05709: section 2 (the method), table of the labels experiment (section 6), appendix B.9 (CIFAR-10).
+#   2020, arXiv 2002.05709: section 2 (the method), Table B.4 (few labels), appendix B.9 (CIFAR-10).

@@ -347,8 +347,9 @@ plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=tit
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Experiment: crop only, colour only, both
 #
-# Figure 5 of the paper in miniature. Three encoders, the same network, the same number of steps; only the
-# augmentation differs.
+# The question of the paper's Figure 5, on our pictures. Three encoders, the same network, the same number of steps; only the
+# augmentation differs. (In the paper every picture is cropped first, and the pair under test is applied to one of the two views
+# only; here each arm is applied to both.)
 #
 # - **crop only**: random crops and flips, no colour jitter, no grayscale;
 # - **colour only**: colour jitter, grayscale and flips, no crops;
@@ -432,8 +433,8 @@ assert all(known["crop only", "hue"] > known[name, "hue"] + 0.1 for name in ("co
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # Crop only knows the hue best and where the silhouette lies least: colour was all it needed. Colour only has all but
-# dropped the hue; the pair, after so short a training, only in part. It knows the place best, although crops shift
-# it: they shift it only a little, so it still helps to find the other view (notebook 05 measures how much).
+# dropped the hue, the pair only in part (notebook 05 finds it there after longer training too). The pair knows the place best,
+# although crops shift it: they shift it only a little, so the place may still help to find the other view. We did not test that.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### How strong?

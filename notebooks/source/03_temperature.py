@@ -367,8 +367,8 @@ for i, tau in enumerate(TAUS):
 # points; in the rerun, with the same seeds, it was +0.8, +3.5 and -5.4. A pair shares its initial weights and its order of pictures, not its luck:
 # another rounding, amplified by training, moved single runs by up to 7.0 points.
 #
-# **The probe does not follow the pretext task.** From 0.2 to 0.5 contrastive accuracy falls by a third, and the probe by
-# less than its spread. In the paper, choosing by contrastive accuracy picks 0.05, where the probe is 4.7 points below its best.
+# **Does the probe follow the pretext task?** Here both peak at 0.2, and differences between 0.1 and 0.5 are within the spread:
+# these runs cannot tell. In the paper they part: choosing by contrastive accuracy picks 0.05, where the probe is 4.7 points below its best.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # **It differs in one thing from what you may read.** Wang and Liu (2021) find that a lower temperature spreads the

@@ -163,9 +163,9 @@ assert positive.mean() > negative.mean() + 0.3
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The negatives have a long tail to the right. Many of those pairs show the same class: they are **false negatives**. The
-# loss, which has no labels, pushes them apart all the same. Why does it work nevertheless? Each is pushed only a little,
-# while the two views of a picture are pulled together every time; and the encoder cannot push apart what the
-# augmentation makes indistinguishable.
+# loss, which has no labels, pushes them apart all the same, and hardest where they lie nearest: the softmax gives the largest
+# weights to the largest similarities. Why does it work nevertheless? The usual argument: the views of two pictures of one class
+# overlap, and an encoder cannot push apart what the augmentation makes indistinguishable. (We did not test it.)
 
 # %% slideshow={"slide_type": "-"}
 same_class = data.test_labels[:1000, None] == data.test_labels[None, :1000]  # (1000, 1000)
@@ -483,8 +483,8 @@ results.table()
 # <details><summary>What is a false negative, and why does SimCLR work in spite of it?</summary>
 #
 # Another picture of the same class, treated as a negative because labels are unknown. With ten classes about a tenth of
-# all negatives are false, and of the hardest most. Each is pushed only a little, while the views of a picture are pulled
-# together every time; and the encoder cannot push apart what the augmentation makes indistinguishable.
+# all negatives are false, and of the hardest most, which the softmax pushes most. The usual argument for why it works: views of
+# two pictures of one class overlap, and the encoder cannot push apart what the augmentation makes indistinguishable.
 #
 # </details>
 

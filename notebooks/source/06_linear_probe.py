@@ -398,6 +398,6 @@ results.table()
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## Sources
 #
-# - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: sections 4.2
-#   and 6, appendix B.
+# - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 4.2,
+#   appendices B.6 and B.8.1 (linear evaluation), Table B.4 (few labels).
 # - Wu, Xiong, Yu, Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018: the kNN classifier.
