@@ -26,6 +26,8 @@ from simclr_edu.losses import nt_xent, nt_xent_dense
 
 DIM = 128
 TEMPERATURE = 0.5
+# Float32 matrices (2N, 2N) that a step needs at its peak: ``peak_mb`` at N = 2,048, rounded up.
+MATRICES = {"dense": 4, "lightly": 5, "pytorch-metric-learning": 13}
 
 
 def contestants() -> dict[str, Callable]:
@@ -47,6 +49,15 @@ def contestants() -> dict[str, Callable]:
             torch.cat([a, b]), torch.arange(len(a)).repeat(2)
         )
     return losses
+
+
+def fits(name: str, n: int) -> bool:
+    """Whether a step of a loss at ``n`` pairs leaves a quarter of the free memory; yes if that is unknown."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return True
+    free = 1024 * int(meminfo.read_text().split("MemAvailable:")[1].split()[0])
+    return MATRICES.get(name, 0) * 4 * (2 * n) ** 2 < 0.75 * free
 
 
 def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,14 +144,13 @@ def times(n: int, rounds: int) -> dict[str, float]:
     """Median seconds of a forward and backward of each loss at ``n`` pairs, taking turns, values compared."""
     z1, z2 = views(n)
     inner = max(1, min(16, 2048 // n))
-    losses, seconds = contestants(), dict[str, list[float]]()
+    losses = {name: loss for name, loss in contestants().items() if fits(name, n)}
+    seconds: dict[str, list[float]] = {}
     for name, loss in losses.items():
-        check_equal(name, loss, z1, z2)
-    for turn in range(rounds + 1):
+        check_equal(name, loss, z1, z2)  # warms up, too
+    for _ in range(rounds):
         for name, loss in losses.items():
-            took = statistics.median(step(loss, z1, z2) for _ in range(inner))
-            if turn:  # the first turn warms up
-                seconds.setdefault(name, []).append(took)
+            seconds.setdefault(name, []).append(statistics.median(step(loss, z1, z2) for _ in range(inner)))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -165,7 +175,8 @@ def print_memory(losses: dict[str, Callable], n: int) -> None:
     """What one step adds to the peak memory of a fresh process."""
     print(f"peak memory of one step at {n} pairs, beyond the inputs and their gradients")
     for name in losses:
-        print(f"          {name:24s} {fresh_peak_mb(name, n):10.0f} MB")
+        peak = f"{fresh_peak_mb(name, n):10.0f} MB" if fits(name, n) else "does not fit"
+        print(f"          {name:24s} {peak}")
 
 
 if __name__ == "__main__":

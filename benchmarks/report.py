@@ -107,21 +107,22 @@ def loss_tables(report: Report, rounds: int) -> None:
     for n in (64, 256, 1024, 2048, 4096, 8192):
         times = losses.times(n, rounds if n < 8192 else max(2, rounds // 2))
         floor = 4 * (2 * n) ** 2 * losses.DIM / rate
-        cells = [f"{1e3 * times[name]:.1f}" for name in names]
+        cells = [f"{1e3 * times[name]:.1f}" if name in times else "does not fit" for name in names]
         print(f"| {n} | " + " | ".join(cells) + f" | {1e3 * floor:.1f} |", flush=True)
         if n in LOSS_MARKS:
-            for name in names[1:]:
+            others = [name for name in names[1:] if name in times]
+            for name in others:
                 mark = LOSS_MARKS[n] if name == "lightly" else 1.0
                 report.ratio(f"NT-Xent, N = {n:,}, against {name}", times[name] / times["nt_xent"], mark)
-            best = min(times[name] for name in names[1:])
+            best = min(times[name] for name in others)
             report.ratio(f"NT-Xent, N = {n:,}, against the best peer", best / times["nt_xent"])
     print("\n| memory of one step at N = 8,192 beyond inputs and gradients | MB |\n| --- | ---: |")
     peaks = {}
-    for name in names:
+    for name in filter(lambda name: losses.fits(name, 8192), names):
         peaks[name] = losses.fresh_peak_mb(name, 8192)
         print(f"| {name} | {peaks[name]:,.0f} |", flush=True)
     report.most("NT-Xent, extra memory at N = 8,192", peaks["nt_xent"], MEMORY_MARK_MB, "MB")
-    for name in names[1:]:
+    for name in list(peaks)[1:]:
         report.ratio(f"NT-Xent, memory of {name} at N = 8,192", peaks[name] / peaks["nt_xent"])
 
 
