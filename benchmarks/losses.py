@@ -2,9 +2,11 @@
 
     python benchmarks/losses.py [--pairs 256 2048 8192] [--rounds 5] [--no-memory] [--no-time]
 
-Peers: ``nt_xent_dense`` (what one writes on a whiteboard), and lightly's and pytorch-metric-learning's
-``NTXentLoss`` where they are installed; the latter only up to 256 pairs, beyond which it needs all memory.
-The rounds take turns, so that a busy moment of the machine hits all alike; printed is the median.
+Peers: ``nt_xent_dense`` (what one writes on a whiteboard), lightly's ``NTXentLoss``, and
+pytorch-metric-learning's ``SupConLoss``: with one positive it equals that package's ``NTXentLoss``, which
+compares every pair with every negative and runs out of memory beyond a few hundred pairs. Before anything is
+timed, each is asserted to compute what this package computes. The rounds take turns, so that a busy moment of
+the machine hits all alike; printed is the median.
 
 Ratios carry over to another machine, milliseconds do not.
 """
@@ -24,11 +26,12 @@ from simclr_edu.losses import nt_xent, nt_xent_dense
 
 DIM = 128
 TEMPERATURE = 0.5
-MOST_PAIRS = {"pytorch-metric-learning": 256}  # it compares every pair with every negative: cubic memory
+# Float32 matrices (2N, 2N) that a step needs at its peak: ``peak_mb`` at N = 2,048, rounded up.
+MATRICES = {"dense": 4, "lightly": 5, "pytorch-metric-learning": 13}
 
 
 def contestants() -> dict[str, Callable]:
-    """The losses to compare, by name; lightly's only where it is installed."""
+    """The losses to compare, by name; a peer's only where it is installed."""
     losses = {
         "nt_xent": lambda a, b: nt_xent(a, b, TEMPERATURE),
         "dense": lambda a, b: nt_xent_dense(a, b, TEMPERATURE),
@@ -38,14 +41,23 @@ def contestants() -> dict[str, Callable]:
 
         losses["lightly"] = NTXentLoss(temperature=TEMPERATURE)
     with contextlib.suppress(ModuleNotFoundError):
-        from pytorch_metric_learning.losses import NTXentLoss as MetricLoss
+        from pytorch_metric_learning.losses import SupConLoss
 
-        metric = MetricLoss(temperature=TEMPERATURE)
+        metric = SupConLoss(temperature=TEMPERATURE)
         # Its way to say "these two are a pair": the same label.
         losses["pytorch-metric-learning"] = lambda a, b: metric(
             torch.cat([a, b]), torch.arange(len(a)).repeat(2)
         )
     return losses
+
+
+def fits(name: str, n: int) -> bool:
+    """Whether a step of a loss at ``n`` pairs leaves a quarter of the free memory; yes if that is unknown."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return True
+    free = 1024 * int(meminfo.read_text().split("MemAvailable:")[1].split()[0])
+    return MATRICES.get(name, 0) * 4 * (2 * n) ** 2 < 0.75 * free
 
 
 def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,29 +119,38 @@ def main() -> None:
     args = parser.parse_args()
 
     losses = contestants()
-    if "lightly" not in losses:
-        print("lightly is not installed: not compared")
+    for name in ("lightly", "pytorch-metric-learning"):
+        if name not in losses:
+            print(f"{name} is not installed: not compared")
     if not args.no_time:
         print_times(args.pairs, args.rounds)
     if not args.no_memory:
         print_memory(losses, args.pairs[-1])
 
 
+def check_equal(name: str, loss: Callable, z1: torch.Tensor, z2: torch.Tensor) -> None:
+    """Raise AssertionError unless a peer's value and gradient are those of ``nt_xent``."""
+    found = []
+    for function in (loss, contestants()["nt_xent"]):
+        z1.grad = z2.grad = None
+        value = function(z1, z2)
+        value.backward()
+        assert z1.grad is not None
+        found.append((value.detach(), z1.grad))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6, msg=lambda text: f"{name}: {text}")
+
+
 def times(n: int, rounds: int) -> dict[str, float]:
     """Median seconds of a forward and backward of each loss at ``n`` pairs, taking turns, values compared."""
     z1, z2 = views(n)
     inner = max(1, min(16, 2048 // n))
-    losses, seconds = contestants(), dict[str, list[float]]()
-    for turn in range(rounds + 1):
+    losses = {name: loss for name, loss in contestants().items() if fits(name, n)}
+    seconds: dict[str, list[float]] = {}
+    for name, loss in losses.items():
+        check_equal(name, loss, z1, z2)  # warms up, too
+    for _ in range(rounds):
         for name, loss in losses.items():
-            if n > MOST_PAIRS.get(name, n):
-                continue
-            if turn == 0:  # warm up, and check that it computes the same
-                step(loss, z1, z2)
-                assert torch.isclose(loss(z1, z2), nt_xent(z1, z2, TEMPERATURE), rtol=1e-5), name
-                continue
-            repeats = 1 if name in MOST_PAIRS else inner
-            seconds.setdefault(name, []).append(statistics.median(step(loss, z1, z2) for _ in range(repeats)))
+            seconds.setdefault(name, []).append(statistics.median(step(loss, z1, z2) for _ in range(inner)))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -154,8 +175,8 @@ def print_memory(losses: dict[str, Callable], n: int) -> None:
     """What one step adds to the peak memory of a fresh process."""
     print(f"peak memory of one step at {n} pairs, beyond the inputs and their gradients")
     for name in losses:
-        if n <= MOST_PAIRS.get(name, n):
-            print(f"          {name:8s} {fresh_peak_mb(name, n):10.0f} MB")
+        peak = f"{fresh_peak_mb(name, n):10.0f} MB" if fits(name, n) else "does not fit"
+        print(f"          {name:24s} {peak}")
 
 
 if __name__ == "__main__":
