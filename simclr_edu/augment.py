@@ -30,6 +30,8 @@ _BLUR_SIGMA = (0.1, 2.0)
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 # Up to this side, columns are mixed by a matrix product, which then beats two transposes.
 _PRODUCT_SIDE = 64
+# Above it, on a CPU, so many new rows or columns at a time are mixed by a small product.
+_BAND = 32
 # Images are worked on in pieces of about this many floats, so that a piece stays in the cache.
 _PIECE = 1 << 20
 
@@ -442,7 +444,11 @@ class SimCLRAugment(nn.Module):
                 _jitter(views, part, local)
                 _to_subset(views, grays[piece], _gray3)
                 _to_subset(views, blurs[piece], blur, part.sigma)
-                out.index_copy_(0, here, views)
+                if _block(views, self.size):
+                    for i, view in zip(here.tolist(), views, strict=True):
+                        out[i] = view
+                else:
+                    out.index_copy_(0, here, views)
         if self.mean is not None and self.std is not None:
             out.sub_(out.new_tensor(self.mean)[:, None, None]).div_(out.new_tensor(self.std)[:, None, None])
         return out
@@ -602,7 +608,96 @@ def _mix_columns(x: Tensor, pixels: Tensor, weights: Tensor) -> Tensor:
     return rows.view(n, channels, height, -1)
 
 
+def _block(x: Tensor, side: int) -> int:
+    """Return in how many pixels at a time a side is mixed by banded products, 0 if not by them."""
+    if x.device.type != "cpu" or _use_products(x) or side <= _PRODUCT_SIDE:
+        return 0
+    block = max(b for b in range(1, _BAND + 1) if side % b == 0)
+    return block if block >= _BAND // 4 else 0
+
+
+def _mix_bands(
+    x: Tensor, rows: Tensor, row_step: int, columns: Tensor, column_step: int, out: Tensor
+) -> None:
+    """Mix rows, then columns, of one image (C, H, W) into ``out`` (C, height, width).
+
+    A new pixel needs only old ones nearby. So block b of the new rows is a small dense product of
+    ``rows[b]`` (block, K) with the K old rows from ``b * row_step`` on, and so for the columns: most of
+    a dense product's zeros are left out, and nothing is transposed.
+    """
+    channels, height, width = out.shape
+    middle = x.new_empty(channels, height, x.shape[2])
+    for old, new in zip(x, middle, strict=True):
+        window = old.as_strided(
+            (len(rows), rows.shape[2], x.shape[2]), (row_step * x.shape[2], x.shape[2], 1)
+        )
+        torch.bmm(rows, window, out=new.view(len(rows), -1, x.shape[2]))
+    window = middle.as_strided(
+        (len(columns), channels * height, columns.shape[2]), (column_step, x.shape[2], 1)
+    )
+    blocks = out.view(channels * height, len(columns), -1).permute(1, 0, 2)
+    torch.bmm(window, columns.transpose(1, 2), out=blocks)
+
+
+def _resize_bands(length: Tensor, n_in: int, n_out: int, block: int) -> tuple[Tensor, list[int], list[int]]:
+    """Return the shares (V, blocks, block, K) for :func:`_mix_bands`, each view's step and its own K.
+
+    Pixel 0 of a box is number 2 of its window, as the first triangle may reach over the edge.
+    """
+    pixels, weights = _resize_taps(torch.zeros_like(length), length, n_in, n_out)
+    step = length * block // n_out
+    first = step[:, None] * (torch.arange(n_out) // block)
+    pixels += 2 - first[:, :, None]
+    taps = pixels.amax(dim=(1, 2)) + 1
+    bands = weights.new_zeros(len(length), n_out, int(taps.max())).scatter_add_(2, pixels, weights)
+    return bands.view(len(length), n_out // block, block, -1), step.tolist(), taps.tolist()
+
+
+def _crop_and_resize_in_bands(x: Tensor, boxes: Tensor, flip: Tensor, size: int, block: int) -> Tensor:
+    rows, row_steps, row_taps = _resize_bands(boxes[:, 2], x.shape[2], size, block)
+    columns, column_steps, column_taps = _resize_bands(boxes[:, 3], x.shape[3], size, block)
+    if x.dtype == torch.uint8:
+        rows /= 255
+    out = torch.empty(len(x), x.shape[1], size, size)
+    last = size // block - 1
+    for v, ((top, left, height, width), mirror) in enumerate(zip(boxes.tolist(), flip.tolist(), strict=True)):
+        crop = x[v, :, top : top + height, left : left + width]
+        # Room for windows that reach over the edge, where their shares are 0.
+        tall = max(height + 2, row_steps[v] * last + row_taps[v])
+        wide = max(width + 2, column_steps[v] * last + column_taps[v])
+        room = torch.zeros(x.shape[1], tall, wide)
+        room[:, 2 : height + 2, 2 : width + 2] = crop
+        row, column = rows[v, ..., : row_taps[v]], columns[v, ..., : column_taps[v]]
+        _mix_bands(room, row, row_steps[v], column, column_steps[v], out[v])
+        if mirror:
+            out[v] = out[v].flip(-1)
+    return out.clamp_(0, 1)
+
+
+def _gaussian_blur_in_bands(x: Tensor, sigma: Tensor, kernel_size: int, blocks: tuple[int, int]) -> Tensor:
+    half = kernel_size // 2
+    kernels = torch.exp(-0.5 * (torch.arange(-half, half + 1) / sigma[:, None]).square())
+    # Far taps of a narrow kernel are denormal numbers, which slow a product down 50-fold for nothing.
+    kernels.masked_fill_(kernels < 1e-12, 0)
+    kernels /= kernels.sum(dim=1, keepdim=True)
+    out = torch.empty_like(x)
+    for image, kernel, new in zip(x, kernels, out, strict=True):
+        room = nn.functional.pad(image, (half, half, half, half), mode="reflect")
+        rows, columns = (_blur_band(kernel, n // b, b) for n, b in zip(x.shape[2:], blocks, strict=True))
+        _mix_bands(room, rows, blocks[0], columns, blocks[1], new)
+    return out.clamp_(0, 1)
+
+
+def _blur_band(kernel: Tensor, blocks: int, block: int) -> Tensor:
+    """Return (blocks, block, block + taps - 1): the kernel, one pixel further in each row."""
+    band = kernel.new_zeros(block, block + len(kernel))  # one too wide: read row by row it shifts
+    band[:, : len(kernel)] = kernel
+    return band.flatten()[:-block].view(1, block, -1).expand(blocks, -1, -1)
+
+
 def _crop_and_resize(x: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
+    if block := _block(x, size):
+        return _crop_and_resize_in_bands(x, boxes, flip, size, block)
     top, left, box_height, box_width = boxes.unbind(1)
     rows, shares_y = _resize_taps(top, box_height, x.shape[2], size)
     columns, shares_x = _resize_taps(left, box_width, x.shape[3], size, flip)
@@ -614,6 +709,9 @@ def _crop_and_resize(x: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tenso
 
 
 def _gaussian_blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    blocks = _block(x, x.shape[2]), _block(x, x.shape[3])
+    if min(blocks) > 0:
+        return _gaussian_blur_in_bands(x, sigma, kernel_size, blocks)
     x = _mix_rows(x, *_blur_taps(sigma, kernel_size, x.shape[2]))
     return _mix_columns(x, *_blur_taps(sigma, kernel_size, x.shape[3])).clamp_(0, 1)
 
@@ -703,6 +801,10 @@ def _shift_hue(x: Tensor, turns: Tensor) -> None:
 def _to_subset(x: Tensor, chosen: list[bool], function: Callable[..., Tensor], *values: Tensor) -> None:
     """Replace the chosen images, in place, by ``function`` of them and of their ``values``."""
     if any(chosen):
+        if _block(x, x.shape[-1]):  # image by image: copies of large slices are quicker than index_copy_
+            for i in (i for i, c in enumerate(chosen) if c):
+                x[i : i + 1] = function(*(v[i : i + 1] for v in (x, *values)))
+            return
         index = torch.tensor([i for i, c in enumerate(chosen) if c], device=x.device)
         picked = (v.index_select(0, index) for v in (x, *values))
         x.index_copy_(0, index, function(*picked))
