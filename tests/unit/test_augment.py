@@ -77,7 +77,12 @@ def assert_uniform(values: Tensor, low: float, high: float, slack: float = 1e-6)
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    "height, width, size", [(32, 32, 32), (17, 23, 32), (40, 31, 8), (90, 130, 33), (5, 7, 1), (96, 80, 96)]
+    "height, width, size",
+    [
+        *[(32, 32, 32), (17, 23, 32), (40, 31, 8), (90, 130, 33), (5, 7, 1), (96, 80, 96)],
+        # Above 64 pixels: enlarged, shrunk, both at once, and a side that no band divides.
+        *[(60, 50, 224), (500, 400, 224), (300, 90, 128), (90, 130, 67)],
+    ],
 )
 def test_crop_and_resize_equals_torchvision(height: int, width: int, size: int, channels: int) -> None:
     x = images(6, height, width, channels=channels)
@@ -153,10 +158,20 @@ def test_to_grayscale_equals_torchvision() -> None:
 
 
 @pytest.mark.parametrize(
-    "height, width, kernel_size", [(8, 8, 3), (24, 33, 23), (12, 12, 23), (100, 70, 9), (4, 4, 1)]
+    "height, width, kernel_size",
+    [
+        (8, 8, 3),
+        (24, 33, 23),
+        (12, 12, 23),
+        (100, 70, 9),
+        (4, 4, 1),
+        (224, 224, 23),
+        (96, 72, 9),
+        (224, 67, 23),
+    ],
 )
 def test_gaussian_blur_equals_torchvision(height: int, width: int, kernel_size: int) -> None:
-    sigma = torch.tensor([0.1, 0.3, 1.0, 2.0, 9.0])
+    sigma = torch.tensor([0.1, 0.3, 0.8, 1.0, 2.0, 9.0])
     x = images(len(sigma), height, width)
     got = augment.gaussian_blur(x, sigma, kernel_size)
     for v in range(len(sigma)):
