@@ -21,7 +21,7 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu import __version__, data, distributed, evaluate, evidence
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import (
@@ -138,8 +138,6 @@ class Evidence:
     """Processes side by side; one a core if not given."""
 
     def run(self) -> dict[str, Any]:
-        from simclr_edu import evidence
-
         config = evidence.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
         results = evidence.run_few_labels(

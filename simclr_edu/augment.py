@@ -561,11 +561,16 @@ def _resize_taps(
     return inside.add_(start[:, None, None]).long(), weights
 
 
+def _gaussian(offset: Tensor, sigma: Tensor) -> Tensor:
+    """Return the Gaussian of each sigma (V,) at the offsets (K,), 1 at its centre: (V, K)."""
+    return torch.exp(-0.5 * (offset / sigma[:, None]).square())
+
+
 def _blur_taps(sigma: Tensor, kernel_size: int, side: int) -> tuple[Tensor, Tensor]:
     """Return the pixels around each pixel, reflected at the border, and their Gaussian weights."""
     half = kernel_size // 2
     offset = torch.arange(-half, half + 1, device=sigma.device)
-    kernel = torch.exp(-0.5 * (offset / sigma[:, None]).square())
+    kernel = _gaussian(offset, sigma)
     kernel /= kernel.sum(dim=1, keepdim=True)  # (V, K)
     pixel = (torch.arange(side, device=sigma.device)[:, None] + offset).abs()
     pixel = side - 1 - (side - 1 - pixel).abs()  # (side, K)
@@ -610,7 +615,7 @@ def _mix_columns(x: Tensor, pixels: Tensor, weights: Tensor) -> Tensor:
 
 def _block(x: Tensor, side: int) -> int:
     """Return in how many pixels at a time a side is mixed by banded products, 0 if not by them."""
-    if x.device.type != "cpu" or _use_products(x) or side <= _PRODUCT_SIDE:
+    if _use_products(x) or side <= _PRODUCT_SIDE:
         return 0
     block = max(b for b in range(1, _BAND + 1) if side % b == 0)
     return block if block >= _BAND // 4 else 0
@@ -676,7 +681,7 @@ def _crop_and_resize_in_bands(x: Tensor, boxes: Tensor, flip: Tensor, size: int,
 
 def _gaussian_blur_in_bands(x: Tensor, sigma: Tensor, kernel_size: int, blocks: tuple[int, int]) -> Tensor:
     half = kernel_size // 2
-    kernels = torch.exp(-0.5 * (torch.arange(-half, half + 1) / sigma[:, None]).square())
+    kernels = _gaussian(torch.arange(-half, half + 1), sigma)
     # Far taps of a narrow kernel are denormal numbers, which slow a product down 50-fold for nothing.
     kernels.masked_fill_(kernels < 1e-12, 0)
     kernels /= kernels.sum(dim=1, keepdim=True)

@@ -565,12 +565,10 @@ def fine_tune(
     fit_x, fit_y = train_x[~held_out].to(where), train_y[~held_out].to(where)
 
     steps_per_epoch = math.ceil(len(fit_x) / batch_size)
-    copies = 1
-    if steps is not None:
-        copies = max(1, batch_size // len(fit_x))
-        epochs = math.ceil(steps / steps_per_epoch)
-    elif epochs is None:
-        epochs = max(10, math.ceil(_LEAST_STEPS / steps_per_epoch))
+    copies = 1 if steps is None else max(1, batch_size // len(fit_x))
+    if steps is None:
+        epochs = epochs or max(10, math.ceil(_LEAST_STEPS / steps_per_epoch))
+        steps = epochs * steps_per_epoch
     generator = torch.Generator().manual_seed(seed)
     # Weights of the head and any dropout draw on torch's global state: on a fork of it.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
@@ -583,11 +581,10 @@ def fine_tune(
             {"params": list(model.encoder.parameters()), "lr": lr * encoder_lr},
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
-        total = epochs * steps_per_epoch if steps is None else steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(steps))
         history: list[dict[str, Any]] = []
-        done = 0
-        for epoch in range(1, epochs + 1):
+        for done in range(0, steps, steps_per_epoch):  # the last epoch may be cut short
+            epoch = done // steps_per_epoch + 1
             rate = schedule.get_last_lr()[0]
             model.train()
             if batch_norm == "frozen":
@@ -596,20 +593,19 @@ def fine_tune(
                 model,
                 fit_x,
                 fit_y,
-                _batches(len(fit_x), steps_per_epoch, copies, generator)[: total - done],
+                _batches(len(fit_x), steps_per_epoch, copies, generator)[: steps - done],
                 optimizer,
                 schedule,
                 augment,
                 generator,
             )
-            done = min(done + steps_per_epoch, total)
             if not math.isfinite(loss):
                 raise ArithmeticError(f"the loss is {loss} in epoch {epoch}; try a learning rate below {lr}")
             val_accuracy = _accuracy(_predict(model, val_x), val_y) if len(val_x) else None
             history.append(
                 {
                     "epoch": epoch,
-                    "step": done,
+                    "step": min(done + steps_per_epoch, steps),
                     "loss": loss,
                     "train_accuracy": accuracy,
                     "val_accuracy": val_accuracy,
