@@ -6,6 +6,7 @@ import simclr_edu  # noqa: F401  isort: skip
 import os
 import shutil
 import tempfile
+import urllib.error
 from pathlib import Path
 
 import check
@@ -30,6 +31,16 @@ def _home(tmp_path_factory):
         del os.environ["SIMCLR_EDU_HOME"]
     else:
         os.environ["SIMCLR_EDU_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def refuse():
+    """In place of what opens an address: it fails the way a machine without a network does."""
+
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    return refuse
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
 
 import numpy as np
 import pytest
@@ -66,10 +65,6 @@ def test_pretrain_then_probe_on_a_folder_of_pictures(tmp_path, folder, capsys):
         "pixels_knn",
     ):
         assert 0 <= scores[name] <= 1
-
-
-def refuse_to_connect(*args, **kwargs):
-    raise urllib.error.URLError("Temporary failure in name resolution")
 
 
 def test_probe_of_published_weights_on_a_folder_of_pictures(tmp_path, folder, capsys, monkeypatch):
@@ -142,11 +137,11 @@ def test_doctor_says_what_is_there(capsys, monkeypatch, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error_and_status_2(
-    arguments, words, capsys, tmp_path, monkeypatch
+    arguments, words, capsys, tmp_path, monkeypatch, refuse
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path))
-    monkeypatch.setattr("torch.hub.urlopen", refuse_to_connect)
+    monkeypatch.setattr("torch.hub.urlopen", refuse)
     status, out, err = run(capsys, *arguments)
     assert status == 2 and out == ""
     assert err.count("\n") == 1 and words.lower() in err.lower() and "Traceback" not in err

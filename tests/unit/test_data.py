@@ -7,7 +7,6 @@ import pickle
 import socket
 import struct
 import tarfile
-import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,8 @@ from simclr_edu.data import DataError, ImageSet, available_datasets, load_images
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch, tmp_path):
+def no_network(monkeypatch, tmp_path, refuse):
     """Any attempt to reach a network fails the way a machine without one does."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("Temporary failure in name resolution")
-
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setenv("SIMCLR_EDU_HOME", str(tmp_path / "home"))
 

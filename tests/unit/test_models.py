@@ -6,7 +6,6 @@ import hashlib
 import io
 import shutil
 import socket
-import urllib.error
 from pathlib import Path
 
 import pytest
@@ -120,12 +119,8 @@ def test_mistakes_are_sentences(call, words):
 
 
 @pytest.fixture(autouse=True)
-def hub(monkeypatch, tmp_path):
+def hub(monkeypatch, tmp_path, refuse):
     """An empty folder where torch.hub keeps weights, on a machine without a network."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("Temporary failure in name resolution")
-
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
     yield tmp_path / "hub" / "checkpoints"
