@@ -183,6 +183,7 @@ def load_images(
 
     =================  =====================================================================================
     ``shapes``         10,000 + 2,000 drawn images of 10 silhouettes, factors known; 32 px; no network
+    ``shapes_easy``    the same silhouettes larger, nearer the middle and less turned; 32 px; no network
     ``digits``         1,797 real handwritten digits that scikit-learn bundles; 8 px, here 32; no network
     ``cifar10``        50,000 + 10,000 photographs of 10 classes; 32 px (Krizhevsky 2009)
     ``cifar100``       the same for 100 classes
@@ -228,7 +229,8 @@ def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, 
     Files are looked for, not read: a damaged one shows when the set is loaded.
     """
     folder = data_folder(root)
-    found = {"shapes": "drawn on the spot", "digits": "bundled with scikit-learn"}
+    drawn = dict.fromkeys(("shapes", "shapes_easy"), "drawn on the spot")
+    found = drawn | {"digits": "bundled with scikit-learn"}
     for name in _TORCHVISION:
         dataset = _torchvision_class(name)
         if all((folder / file).is_file() for file, _ in _unpacked_files(dataset)):
@@ -272,8 +274,13 @@ def _load_shapes(name: str, root: Path, download: bool, image_size: int | None) 
 
     size = image_size or 32
     _require_memory((_N_SHAPES_TRAIN + _N_SHAPES_TEST) * 3 * size**2, name)
-    train_images, train_labels, train_factors = shapes.make_shapes(_N_SHAPES_TRAIN, size, _SHAPES_TRAIN_SEED)
-    test_images, test_labels, test_factors = shapes.make_shapes(_N_SHAPES_TEST, size, _SHAPES_TEST_SEED)
+    easy = name == "shapes_easy"
+    train_images, train_labels, train_factors = shapes.make_shapes(
+        _N_SHAPES_TRAIN, size, _SHAPES_TRAIN_SEED, easy=easy
+    )
+    test_images, test_labels, test_factors = shapes.make_shapes(
+        _N_SHAPES_TEST, size, _SHAPES_TEST_SEED, easy=easy
+    )
     return ImageSet(
         name,
         train_images,
@@ -386,6 +393,7 @@ _TORCHVISION = {
 }
 _LOADERS: dict[str, Callable[[str, Path, bool, int | None], ImageSet]] = {
     "shapes": _load_shapes,
+    "shapes_easy": _load_shapes,
     "digits": _load_digits,
     "cifar10": _load_cifar,
     "cifar100": _load_cifar,

@@ -32,6 +32,7 @@ from simclr_edu._checks import (
 )
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
+from simclr_edu.pretrain import PretrainConfig
 
 LEVELS: tuple[str, ...] = ("h", "z")
 
@@ -42,7 +43,7 @@ L2_GRID: tuple[float, ...] = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 DEFAULT_L2 = 1e-1
 
 # Steps that fine-tuning takes at least, however few the labels.
-_LEAST_STEPS = 400
+_LEAST_STEPS = 4000
 
 # Enough validation rows to tell two accuracies one point apart.
 _VALIDATION_ROWS = 1000
@@ -488,8 +489,8 @@ def fine_tune(
     epochs: int | None = None,
     lr: float = 1e-3,
     seed: int = 0,
-    augment: Callable[..., Tensor] | str | None = "light",
-    batch_size: int = 128,
+    augment: Callable[..., Tensor] | str | None = "simclr",
+    batch_size: int = 64,
     weight_decay: float = 1e-4,
     val_fraction: float = 0.1,
     device: torch.device | str | None = None,
@@ -515,19 +516,19 @@ def fine_tune(
         encoder: as for :func:`embed`. It stays as it is; every weight of the copy is trained.
         images: train and test images with labels.
         fraction: share of the training labels to use, see :func:`label_subset`.
-        epochs: passes over these labels, at least 1; by default 10, or as many as make 400 steps, so
-            that a few labels are not starved of steps. Not together with ``steps``.
+        epochs: passes over these labels, at least 1. Not together with ``steps``.
         lr: peak learning rate, above 0.
         seed: of the share, the head, the batches and the augmentation.
-        augment: ``"light"`` (crops of 50 to 100% of the area, and flips), None, or a callable such as
-            ``SimCLRAugment`` that takes uint8 ``(B, 3, H, W)`` and ``generator=`` and returns floats in
-            [0, 1].
+        augment: ``"simclr"``, what pretraining on this data set uses by default; ``"light"`` (crops of 50
+            to 100% of the area, and flips); None; or a callable such as ``SimCLRAugment`` that takes uint8
+            ``(B, 3, H, W)`` and ``generator=`` and returns floats in [0, 1].
         batch_size: images a step, at least 2.
         weight_decay: at least 0.
         val_fraction: share of the labels that is held out, from 0 to 0.5. A class with one label keeps it.
         device: where to train; the encoder's own if not given.
-        steps: optimizer steps, at least 1, in place of ``epochs``. Fewer pictures than a batch then stand in
-            it several times, each time under another augmentation: ten labels fill a batch of 128 views.
+        steps: optimizer steps, at least 1, in place of ``epochs``; if neither is given 4,000, or 10 epochs
+            where those are longer. Fewer pictures than a batch then stand in it several times, each time
+            under another augmentation: ten labels fill a batch of 64 views.
         head: ``random``, or ``probe``, the linear probe of the frozen encoder on the same labels.
         encoder_lr: learning rate of the encoder as a share of ``lr``, from 0 to 1; the head has ``lr``.
         batch_norm: ``batch``, statistics of each batch, as in training; ``frozen``, those the encoder has.
@@ -550,9 +551,12 @@ def fine_tune(
     if check_fraction(val_fraction, "val_fraction") > 0.5:
         raise ValueError(f"val_fraction must be at most 0.5, got {val_fraction}")
     if isinstance(augment, str):
-        check_choice(augment, "augment", ("light",))
+        check_choice(augment, "augment", ("simclr", "light"))
         size = images.train_images.shape[2]
-        augment = SimCLRAugment(size, crop_scale=(0.5, 1.0), color=False, flip=True)
+        if augment == "light":
+            augment = SimCLRAugment(size, crop_scale=(0.5, 1.0), color=False, flip=True)
+        else:
+            augment = PretrainConfig(data=images.name).augmentation(size)
     train_x, train_y, test_x, test_y = _labelled(images, fraction, seed)
     _check_classes(train_y, test_y)
     where = _device_and_dtype(encoder)[0] if device is None else torch.device(device)
@@ -565,10 +569,11 @@ def fine_tune(
     fit_x, fit_y = train_x[~held_out].to(where), train_y[~held_out].to(where)
 
     steps_per_epoch = math.ceil(len(fit_x) / batch_size)
-    copies = 1 if steps is None else max(1, batch_size // len(fit_x))
-    if steps is None:
-        epochs = epochs or max(10, math.ceil(_LEAST_STEPS / steps_per_epoch))
+    copies = 1 if epochs is not None else max(1, batch_size // len(fit_x))
+    if epochs is not None:
         steps = epochs * steps_per_epoch
+    elif steps is None:
+        steps = max(_LEAST_STEPS, 10 * steps_per_epoch)
     generator = torch.Generator().manual_seed(seed)
     # Weights of the head and any dropout draw on torch's global state: on a fork of it.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):

@@ -45,9 +45,9 @@ METHODS: tuple[str, ...] = (PROBE, TUNED, SCRATCH, LIGHT)
 class Training:
     """How one side is trained with labels; see :func:`simclr_edu.evaluate.fine_tune`."""
 
-    steps: int | None
-    """Optimizer steps with at most ``max_labels`` labels; None leaves them to ``fine_tune``."""
-    steps_all: int | None
+    steps: int
+    """Optimizer steps with at most ``max_labels`` labels."""
+    steps_all: int
     """Optimizer steps with more labels than that."""
     lr: float
     light: bool = False
@@ -67,7 +67,7 @@ class FewLabels:
         TypeError, ValueError: a number out of range, or no seed or budget.
     """
 
-    pretraining: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=150))
+    pretraining: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=200, device="cpu"))
     """Its seed is replaced by each of ``seeds``."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of pretraining."""
@@ -75,9 +75,11 @@ class FewLabels:
     """Draws of the labels, the same for every method; also the seeds of the networks trained from scratch."""
     budgets: tuple[int, ...] = (1, 2, 5, 10, 50, 0)
     """Labels a class; 0 for all of them."""
-    tuned: Training = Training(steps=500, steps_all=2000, lr=1e-3, head="probe", encoder_lr=0.3)
-    scratch: Training = Training(steps=4000, steps_all=8000, lr=3e-3)
-    light: Training = Training(steps=None, steps_all=None, lr=1e-3, light=True, batch_size=128)
+    tuned: Training = Training(
+        steps=1000, steps_all=4000, lr=1e-3, head="probe", encoder_lr=0.3, batch_norm="frozen"
+    )
+    scratch: Training = Training(steps=8000, steps_all=8000, lr=3e-3)
+    light: Training = Training(steps=400, steps_all=800, lr=1e-3, light=True, batch_size=128)
 
     def __post_init__(self) -> None:
         check_int(self.draws, "draws", 1)

@@ -67,6 +67,11 @@ def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
     )
 
 
+def _linear(c_in: int, c_out: int) -> tuple[nn.Module, ...]:
+    """Linear layer, BatchNorm, ReLU; BatchNorm brings the bias."""
+    return nn.Linear(c_in, c_out, bias=False), nn.BatchNorm1d(c_out), nn.ReLU()
+
+
 class ResidualBlock(nn.Module):
     """A 3x3 filter for each channel, a 1x1 convolution that mixes channels, and a shortcut.
 
@@ -92,7 +97,9 @@ class TinyEncoder(nn.Module):
     Images ``(B, 3, H, W)`` in [0, 1] to representations h ``(B, 128)``. Three strided convolutions take 32
     pixels to 16, 8, 4: few channels while the picture is large, where a CPU waits for memory. Then a
     residual block, and a 1x1 convolution that widens the representation: it costs little at this size,
-    and a linear probe lives on the width.
+    and a linear probe lives on the width. Two linear layers follow the pooling. They are what SimCLRv2 makes
+    of the first layers of a deep projection head: kept, they serve better where labels are few
+    (Chen et al. 2020, arXiv 2006.10029, section 2).
     """
 
     feature_dim = 128
@@ -108,6 +115,8 @@ class TinyEncoder(nn.Module):
             _conv(64, self.feature_dim, 1),  # (B, 128, 4, 4)
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
+            *_linear(self.feature_dim, self.feature_dim),  # (B, 128)
+            *_linear(self.feature_dim, self.feature_dim),
         )
 
     def forward(self, x: Tensor) -> Tensor:

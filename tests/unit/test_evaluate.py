@@ -15,6 +15,7 @@ from torch import nn
 
 from simclr_edu import evaluate as E
 from simclr_edu.models import SimCLR
+from simclr_edu.pretrain import PretrainConfig
 
 SEEDS = (0, 1, 2)
 
@@ -51,7 +52,7 @@ def make_images(n_train=60, n_test=30, classes=3, seed=0, size=8):
         return images.clamp(0, 255).to(torch.uint8), labels
 
     (x, y), (tx, ty) = split(n_train), split(n_test)
-    return SimpleNamespace(train_images=x, train_labels=y, test_images=tx, test_labels=ty)
+    return SimpleNamespace(name="made up", train_images=x, train_labels=y, test_images=tx, test_labels=ty)
 
 
 def make_features(n, d, classes, seed=0, noise=1.0):
@@ -693,6 +694,24 @@ def test_fine_tune_does_not_starve_a_few_labels_of_steps(monkeypatch):
     r = E.fine_tune(make_encoder(), images, fraction=0.05, lr=1e-2)
     assert r.n_labels == 3 and r.val_accuracy is None
     assert r.history[-1]["step"] == 25
+    assert E.fine_tune(make_encoder(), images, batch_size=2, val_fraction=0.0).history[-1]["step"] == 300
+
+
+def test_fine_tune_augments_as_pretraining_does_unless_told_otherwise(monkeypatch):
+    asked = []
+
+    class Spy(E.SimCLRAugment):
+        def __init__(self, size, **how):
+            asked.append(how)
+            super().__init__(size, **how)
+
+    monkeypatch.setattr(E, "SimCLRAugment", Spy)
+    monkeypatch.setattr("simclr_edu.pretrain.SimCLRAugment", Spy)
+    encoder, images = make_encoder(), make_images()
+    E.fine_tune(encoder, images, steps=1)
+    PretrainConfig(data=images.name).augmentation(images.train_images.shape[2])
+    E.fine_tune(encoder, images, steps=1, augment="light")
+    assert asked[0] == asked[1] and asked[0]["color"] and not asked[2]["color"]
 
 
 def test_fine_tune_never_makes_a_batch_of_one():
