@@ -38,6 +38,7 @@ SOURCES = (
     "definition",
     "make bench",
     "an earlier run on shapes_easy",
+    "development runs",  # on pictures of other seeds, before the set was frozen: docs/shapes.md
     "tools/cost_table.py",  # its tables are compared in tests/unit/test_distributed.py
     "Chen et al. 2020, Table 6",
 )
