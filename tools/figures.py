@@ -6,7 +6,8 @@ python tools/figures.py --check   change nothing; fail when one differs, or has 
 A figure in Markdown names its origin right behind it, in a comment that no reader sees:
 
     97.5%<!-- 06: SimCLR +linear +([\\d.]+) -->         the pattern's group in notebook 06's saved outputs
-    21.3 points<!-- few_labels: 10 / lead -->          a results file of the package, keys divided by " / "
+    21.3 points<!-- few_labels: 10 / lead -->          a results file of the package, keys divided by " / ":
+                                                       arms: 20 / crop only / linear / mean
     69.3%<!-- source: Chen et al. 2020, Table 6 -->    one of SOURCES, compared with nothing
 
 A table is filled in between a line that names its origin and `<!-- end -->`:
@@ -71,6 +72,27 @@ class FigureProblem(Exception):
     """A figure cannot be compared; the message is one sentence that says why."""
 
 
+def _few_labels(found: dict[str, Any]) -> dict[str, Any]:
+    return {str(row["labels"] or "all"): row for row in evidence.summary(found)}
+
+
+def _arms(found: dict[str, Any]) -> dict[str, Any]:
+    from simclr_edu import arms
+
+    rows = {str(epochs): arms.summary(found, epochs) for epochs in found["config"]["epochs"]}
+    return {
+        epochs: {
+            arm: {score: {"mean": mean, "std": std} for score, (mean, std) in scores.items()}
+            for arm, scores in by_arm.items()
+        }
+        for epochs, by_arm in rows.items()
+    }
+
+
+# How a results file is read: its summary, by keys. One that is not named here is read as it is.
+READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"few_labels": _few_labels, "arms": _arms}
+
+
 def number(text: str) -> float:
     """The number at the beginning of a text such as "1,024", "97.5%" or "-1.4 points"."""
     return float(re.match(NUMBER, text)[0].replace(",", ""))
@@ -116,9 +138,7 @@ class Figures:
         if not path.exists():
             raise FigureProblem(f"there is no results file {path.name}")
         found = json.loads(path.read_text(encoding="utf-8"))
-        if name == "few_labels":
-            return {str(row["labels"] or "all"): row for row in evidence.summary(found)}
-        return found
+        return READERS[name](found) if name in READERS else found
 
     def value(self, where: str, what: str, text: str) -> float | None:
         """The figure that an origin gives for ``text``; None for a source.
