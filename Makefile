@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: course lab slides check test bench notebooks sync clean
+.PHONY: course lab slides check test bench notebooks sync figures clean
 
 course: $(VENV)/.course
 	$(BIN)/python tools/course.py
@@ -33,10 +33,15 @@ bench: .venv-bench/.done
 # For authors: run the notebooks from their sources and save the outputs.
 notebooks: $(VENV)/.dev
 	$(BIN)/python tools/run_notebooks.py --home build/notebooks --fresh
+	$(BIN)/python tools/figures.py
 
 # For authors: bring the notebooks up to date with their sources, outputs kept.
 sync: $(VENV)/.dev
 	$(BIN)/python tools/sync.py
+
+# For authors: fill in what README, docs and interview quote from the runs; say what does not agree.
+figures: $(VENV)/.dev
+	$(BIN)/python tools/figures.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'

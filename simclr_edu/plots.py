@@ -1553,7 +1553,7 @@ def bar_with_error(
     Args:
         names: B names.
         means: ``(B,)`` accuracies from 0 to 1.
-        stds: ``(B,)`` standard deviations over seeds; None draws no error bars.
+        stds: ``(B,)`` standard deviations over seeds, 0 where there is none; None draws no error bars.
         chance: accuracy of a guess, drawn as a line.
         label: name of the axis.
         title: what to see; the default names the best.
@@ -1572,10 +1572,11 @@ def bar_with_error(
     fig = _figure(_WIDTH, 1.5 + 0.5 * len(names), title, alt)
     ax = fig.add_subplot()
     y = np.arange(len(names))
-    ax.barh(y, m, xerr=s, color=OKABE_ITO["blue"], height=0.7, error_kw={"capsize": 4, "elinewidth": 1.8})
+    known = None if s is None else np.where(s > 0, s, np.nan)  # no cap where there is no spread
+    ax.barh(y, m, xerr=known, color=OKABE_ITO["blue"], height=0.7, error_kw={"capsize": 4, "elinewidth": 1.8})
     for i, v in enumerate(m):
         end = v + (s[i] if s is not None else 0)
-        spread = f" ± {100 * s[i]:.1f}" if s is not None else ""
+        spread = f" ± {100 * s[i]:.1f}" if s is not None and s[i] else ""
         ax.annotate(
             f"{100 * v:.1f}{spread}",
             (end, i),

@@ -14,14 +14,14 @@
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 
-from simclr_edu import evaluate, plots, profiles, results, shapes
+from simclr_edu import evaluate, evidence, plots, profiles, results, shapes
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 
 SEED = 0
 PROFILE = profiles.current_profile()
 print(profiles.describe(seed=SEED))
-data = load_images("shapes")
+data, easy = load_images("shapes"), load_images("shapes_easy")
 print(data)
 flat = data.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
 distance = torch.cdist(flat, flat)  # (1000, 1000), between test pictures, in pixels
@@ -110,14 +110,40 @@ for name, unit in shapes.FACTOR_UNITS.items():
 # %% slideshow={"slide_type": "-"}
 def sweep(factor: str, low: float, high: float, label: int = 3, n: int = 10) -> torch.Tensor:
     factors = {name: value.expand(n) for name, value in shapes.sample_factors(1, seed=SEED).items()}
+    factors |= {"x": torch.full((n,), 0.5), "y": torch.full((n,), 0.5)}  # in the middle, (n,) each
     factors[factor] = torch.linspace(low, high, n)
     return shapes.render(torch.full((n,), label), factors)  # (n, 3, 32, 32)
 
 
-ROWS = {"hue": (0, 324), "x": (0.34, 0.66), "scale": (0.28, 0.40), "rotation": (-20, 20), "noise": (0, 0.06)}
+ROWS = {"hue": (0, 324), "x": (0.3, 0.7), "scale": (0.25, 0.38), "rotation": (-28, 28), "noise": (0, 0.06)}
 pictures = torch.cat([sweep(name, low, high) for name, (low, high) in ROWS.items()])  # (50, 3, 32, 32)
 title = "One star; each row changes one factor"
 plots.show(plots.image_grid(pictures, columns=10, row_names=list(ROWS), title=title))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## This set was designed, and that matters
+#
+# A data set can be made on which a method looks good. This one was: it was **designed so that unlabelled pictures
+# help**. Place, size and rotation vary more than in the course's first set. A hundred labelled pictures show few of the
+# ways in which a silhouette can lie, ten thousand unlabelled ones many. The set was chosen on pictures drawn
+# from other seeds, and then frozen.
+#
+# The first set, easier, with larger silhouettes nearer the middle, is one call away: `load_images("shapes_easy")`. There the
+# claim failed with ten labels a class: a network trained from scratch reached 89.0% ± 3.9, a linear probe on an
+# encoder pretrained for 90 seconds 80.3% ± 2.1 (three draws of the labels, one encoder, the recipe of that time).
+#
+# So what you measure here says what the method can do on a task that suits it, not how often tasks are like
+# this one. How the set was chosen, and what was tried and dropped, stands in `docs/shapes.md`.
+
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+pair = torch.cat(
+    [images.train_images[images.train_labels == 3][:10] for images in (easy, data)]
+)  # (20, 3, 32, 32)
+title = "The same ten stars in the easy set and in ours: smaller, further out, turned further"
+plots.show(plots.image_grid(pair, columns=10, row_names=["shapes_easy", "shapes"], title=title))
+for name in ("x", "y", "scale", "rotation"):
+    (a, b), (c, d) = (images.train_factors[name].aminmax() for images in (easy, data))
+    print(f"{name:9s} shapes_easy {a:6.2f} to {b:5.2f}     shapes {c:6.2f} to {d:5.2f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why pixels are a bad representation
@@ -155,85 +181,150 @@ assert 0.95 < between / within < 1.1
 #
 # - **chance**: ten balanced classes, so 10%;
 # - **raw pixels**: the picture itself as the representation;
-# - **random encoder**: the network that we will train, before any training. Even random convolutions give features that
-#   are of some use, so "better than pixels" alone proves little;
-# - **supervised, 1% of labels**: the same network trained from scratch on 100 labelled pictures, under crops and flips. That is
-#   a weak baseline: notebook 06 says what a stronger one needs.
+# - **random encoder**: the network that we will train, before any training, for three seeds. Even random convolutions give
+#   features that are of some use, so "better than pixels" alone proves little;
+# - **supervised, 1% of labels**: the same network trained from scratch on 100 labelled pictures, ten of each class.
+#
+# The last one is the one to beat, and there are two ways to run it. The **fair** way gives it all that SimCLR gets
+# except the unlabelled pictures: the same augmentation, and thousands of steps. The **light** way, crops and flips for
+# 400 steps, is how to make your own method look good.
 #
 # *Before you run the next cells: rank the four by test accuracy, with a linear probe on the pixels and on the random
-# encoder. Does kNN give the same order?*
+# encoder. Does kNN give the same order? And how far apart are fair and light?*
 
 # %% slideshow={"slide_type": "subslide"}
 chance = 1 / data.num_classes
 pixels = evaluate.probe_scores(None, data, seed=SEED)
-torch.manual_seed(SEED)
-untrained = make_encoder("tiny")  # (B, 3, 32, 32) to (B, D)
-random_encoder = evaluate.probe_scores(untrained, data, seed=SEED)
-print(f"chance         {chance:.1%}")
-for name, scores in (("raw pixels", pixels), ("random encoder", random_encoder)):
-    print(f"{name:14s} linear {scores['linear']:.1%}   kNN {scores['knn']:.1%}")
+random_encoders = []
+for seed in (SEED, SEED + 1, SEED + 2):
+    torch.manual_seed(seed)
+    untrained = make_encoder("tiny")  # (B, 3, 32, 32) to (B, D)
+    random_encoders.append(evaluate.probe_scores(untrained, data, seed=SEED))
+print(f"chance                {chance:.1%}")
+for name, scores in [("raw pixels", pixels)] + [("random encoder", s) for s in random_encoders]:
+    print(f"{name:14s} linear {scores['linear']:6.1%}   kNN {scores['knn']:6.1%}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Training from scratch, fairly, takes a minute or two for one draw of the labels, and one draw is not enough: which hundred
+# pictures are labelled matters. So these figures come from a file that ships with the package. It was made by
+# `python -m simclr_edu evidence`, five draws for each way; notebook 06 shows all of it and reruns a part.
 
 # %% slideshow={"slide_type": "-"}
-torch.manual_seed(SEED)
-supervised = evaluate.fine_tune(make_encoder("tiny"), data, fraction=0.01, seed=SEED)
-print(f"supervised from scratch on {supervised.n_labels} labels: {supervised.accuracy:.1%}")
+shipped = evidence.shipped()
+ten = next(row for row in evidence.summary(shipped) if row["labels"] == 10)  # ten labels a class: 1%
+fair, light = ten[evidence.SCRATCH], ten[evidence.LIGHT]
+for name, score, how in (("fair", fair, "scratch"), ("light", light, "light")):
+    steps, draws = shipped["config"][how]["steps"], shipped["config"]["draws"]
+    print(
+        f"{name:5s} {score['mean']:6.1%} ± {score['std']:.1%}   {draws} draws of 100 labels, {steps:,} steps"
+    )
+
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+def spread(measure: str) -> tuple[float, float]:  # mean and standard deviation over the seeds
+    values = torch.tensor([scores[measure] for scores in random_encoders])  # (3,)
+    return values.mean().item(), values.std().item()
+
+
 bars = {
-    "raw pixels, linear (all labels)": pixels["linear"],
-    "random encoder, linear (all labels)": random_encoder["linear"],
-    "raw pixels, kNN (all labels)": pixels["knn"],
-    "random encoder, kNN (all labels)": random_encoder["knn"],
-    "supervised (1% of labels)": supervised.accuracy,
+    "raw pixels, linear": (pixels["linear"], 0.0),
+    "random encoder, linear": spread("linear"),
+    "raw pixels, kNN": (pixels["knn"], 0.0),
+    "random encoder, kNN": spread("knn"),
+    "supervised, 1% of labels, light": (light["mean"], light["std"]),
+    "supervised, 1% of labels, fair": (fair["mean"], fair["std"]),
 }
-others = max(value for name, value in bars.items() if name != "raw pixels, kNN (all labels)")
-title = f"Only one baseline gets past {others:.0%}: kNN on raw pixels"
-plots.show(
-    plots.bar_with_error(
-        list(bars), list(bars.values()), chance=chance, label="test accuracy (%)", title=title
-    )
-)
-assert pixels["linear"] <= 0.35 and random_encoder["linear"] <= 0.35 and others < pixels["knn"]
+means, stds = zip(*bars.values(), strict=True)
+title = "The bar to clear is the fair one: a hundred labels, trained properly"
+label = "test accuracy (%); all labels unless 1% is said"
+plots.show(plots.bar_with_error(list(bars), means, stds, chance=chance, label=label, title=title))
+assert max(pixels["linear"], *(scores["linear"] for scores in random_encoders)) <= 0.35
+assert max(means[:2]) + 0.1 < pixels["knn"] < 0.65 and max(means[:-1]) + 0.05 < fair["mean"]
+assert light["mean"] + 0.3 < fair["mean"]
 
 # %% slideshow={"slide_type": "skip"}
 common = {"notebook": "00", "seed": SEED, "profile": PROFILE.name}
 results.record("chance", **common, linear=chance, knn=chance)
 results.record("raw pixels", **common, **pixels)
-results.record("random encoder", **common, **random_encoder)
-results.record("supervised, 1% of labels", **common, accuracy=supervised.accuracy)
+results.record("random encoder", **common, **random_encoders[0])
+results.record("supervised, 1% of labels", notebook="00", accuracy=fair["mean"])
+results.record("supervised, 1% of labels, light", notebook="00", accuracy=light["mean"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Raw pixels and random features stay far from useful for a linear probe, with all 10,000 labels given to it. The labels
-# were there; the representation was the bottleneck. In notebook 06 the same probe, with the same labels, sits on top of
-# a representation that was learned without any. (Every figure here is from one seed. Gaps of tens of points can be
-# trusted; for small ones notebook 03 repeats its runs.)
+# With all 10,000 labels a linear probe makes little of raw pixels or of random features. The labels were there; the
+# representation was the bottleneck. In notebook 06 the same probe, with the same labels, sits on top of a
+# representation that was learned without any.
 #
-# The kNN of raw pixels is far better than the linear probe. Has it understood shapes? Look at what it finds.
+# The two supervised bars are the same network on the same labels. Nothing was pretrained; only the training differs: its
+# augmentation, steps, batch size and learning rate. Whoever compares a method with the light one measures that
+# difference too, and calls all of it progress. Ask of every comparison: did the baseline get what the method got?
+#
+# The bars of the random encoder have the spread over three seeds, the supervised ones over five draws. Pixels have
+# nothing to vary.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Has kNN understood shapes?
+#
+# The kNN of raw pixels is far better than the linear probe. On the easy set it is better still.
+
 
 # %% slideshow={"slide_type": "-"}
-train_flat = data.train_images.flatten(1).float() / 255  # (10000, 3072)
-nearest = torch.cdist(flat, train_flat).min(1)  # values and indices, (1000,) each
-pair = torch.cat([data.test_images[:10], data.train_images[nearest.indices[:10]]])  # (20, 3, 32, 32)
-names, title = ["test picture", "nearest in training"], "Most test pictures have a near twin among 10,000"
-plots.show(plots.image_grid(pair, columns=10, row_names=names, title=title))
-print(f"mean distance to the nearest training picture: {nearest.values.mean():.1f}")
-apart = distance[~torch.eye(1000, dtype=torch.bool)]  # of two different test pictures
-print(f"mean distance of two test pictures: {apart.mean():.1f}")
-print(f"pairs of test pictures that near: {(apart < nearest.values.mean()).float().mean():.3%}")
+def pixel_knn(images, fraction: float, k: int) -> float:
+    kept = evaluate.label_subset(images.train_labels, fraction, seed=SEED)  # (K,)
+    train, test = (x.flatten(1).float() / 255 for x in (images.train_images[kept], images.test_images))
+    return evaluate.knn_accuracy(train, images.train_labels[kept], test, images.test_labels, k=k)
+
+
+sets = {"shapes_easy": pixel_knn(easy, 1.0, k=20), "shapes": pixel_knn(data, 1.0, k=20)}
+title = f"A look-up of pixels names {sets['shapes_easy']:.0%} of the easy set, {sets['shapes']:.0%} of ours"
+label = "kNN on raw pixels, test accuracy (%)"
+plots.show(plots.bar_with_error(list(sets), list(sets.values()), chance=1 / 10, label=label, title=title))
+assert sets["shapes"] + 0.08 < sets["shapes_easy"]
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A **near twin** shows about the same silhouette at about the same place, light where the other is light. Two pictures
-# taken at random are hardly ever that near. Among ten thousand there nearly always is one, and a look-up finds it. The
-# random encoder loses even the twins: its kNN is far below.
+# What does the look-up find? Here on the easy set, where it is strong.
+
+# %% slideshow={"slide_type": "-"}
+train_flat = easy.train_images.flatten(1).float() / 255  # (10000, 3072)
+easy_flat = easy.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
+twin = torch.cdist(easy_flat, train_flat).argmin(1)  # (1000,) the nearest training picture
+pair = torch.cat([easy.test_images[:10], easy.train_images[twin[:10]]])  # (20, 3, 32, 32)
+names, title = ["test picture", "nearest in training"], "Most test pictures have a near twin among 10,000"
+plots.show(plots.image_grid(pair, columns=10, row_names=names, title=title))
+
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# What do twins have in common? The factors are known, so ask them, and compare with training pictures taken at random.
+
+# %% slideshow={"slide_type": "subslide"}
+here = {name: values[:1000] for name, values in easy.test_factors.items()}
+random = torch.randint(10_000, (1000,), generator=torch.Generator().manual_seed(SEED))
+for name, chosen in (("twin", twin), ("random", random)):
+    there = {key: values[chosen] for key, values in easy.train_factors.items()}  # (1000,) each
+    pixel_distance = (easy_flat - train_flat[chosen]).norm(dim=1).mean().item()
+    same_class = (easy.test_labels[:1000] == easy.train_labels[chosen]).float().mean().item()
+    light_here, light_there = (f["luma"] > f["background_luma_a"] for f in (here, there))
+    polarity = (light_here == light_there).float().mean().item()
+    place = torch.hypot(here["x"] - there["x"], here["y"] - there["y"]).mean().item()
+    hue = ((here["hue"] - there["hue"] + 180) % 360 - 180).abs().mean().item()  # around the circle
+    print(f"{name:6s} distance in pixels {pixel_distance:4.1f}   same class {same_class:4.0%}", end="   ")
+    print(f"same polarity {polarity:4.0%}   place {place:.3f} sides apart   hue {hue:2.0f}° apart")
+    as_told = pixel_distance < 15 and same_class > 0.6 and polarity > 0.95 and place < 0.08 and 25 < hue < 60
+    assert name == "random" or as_told
+
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# A **near twin** has the same **polarity** (light on dark, or dark on light) and nearly the same place; its colours
+# are closer than chance, yet often quite different. Mostly it shows the same silhouette. No understanding is needed for
+# that, only many labelled pictures over few possibilities. On `shapes` the same ten thousand spread over wider ranges of
+# place, size and rotation, and the look-up is right less often.
 #
 # Take the twins away, by keeping fewer labelled pictures, and see what is left. With 1% there are ten pictures of a
 # class, so $k$ goes from 20 to 5.
 
 # %% slideshow={"slide_type": "-"}
-for fraction in (1.0, 0.1, 0.01):
-    few = evaluate.probe_scores(None, data, fraction=fraction, seed=SEED, k=5)
-    print(f"raw pixels, kNN on {fraction:4.0%} of the labels: {few['knn']:.1%}")
-assert few["knn"] <= 0.4
+for name, images in (("shapes_easy", easy), ("shapes", data)):
+    by_share = {share: pixel_knn(images, share, k=5) for share in (1.0, 0.1, 0.01)}
+    print(f"{name:11s}", "   ".join(f"{share:4.0%} of labels: {x:.1%}" for share, x in by_share.items()))
+    assert by_share[1.0] > by_share[0.1] + 0.15 and by_share[0.01] <= 0.35
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # Memory is not representation. That is why the course looks at more than one measure, and at few labels too.
@@ -259,8 +350,11 @@ results.table()
 #
 # - Self-supervised learning makes its question from the data; labels are used to measure, not to learn.
 # - The class is the silhouette. Hue, background, place, size, rotation and noise are nuisance factors, all known.
+# - The set was designed so that unlabelled pictures help. On the easier one, at ten labels a class, 90 seconds of
+#   pretraining lost to the fair baseline.
 # - On average pixel distance says almost nothing about the class; only a near twin among the training pictures does.
-# - Chance, raw pixels, a random encoder and a supervised network with few labels are the bars to clear.
+# - Chance, raw pixels, a random encoder and a supervised network with few labels, **trained as well as you can**, are the
+#   bars to clear.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Interview: three questions

@@ -164,7 +164,7 @@ def test_subset_refuses_impossible_sizes(n_train, n_test):
 def test_unknown_name_suggests_the_close_one():
     with pytest.raises(DataError, match="did you mean 'cifar10'.*folder:PATH"):
         load_images("CIFAR-10")
-    with pytest.raises(DataError, match="choose one of shapes, digits"):
+    with pytest.raises(DataError, match="choose one of shapes, shapes_easy, digits"):
         load_images("imagenet21k")
     with pytest.raises(TypeError, match="name must be a string"):
         load_images(3)
@@ -178,7 +178,7 @@ def test_image_size_is_checked():
 # shapes
 
 
-def fake_make_shapes(n, size=32, seed=0, texture=False):
+def fake_make_shapes(n, size=32, seed=0, texture=False, easy=False):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
     return images, torch.arange(n) % 10, {"hue": torch.rand(n, generator=generator)}
@@ -205,6 +205,20 @@ def test_shapes_train_and_test_share_no_image(monkeypatch):
     test = {image.numpy().tobytes() for image in images.test_images}
     assert len(train) == 400 and len(test) == 200 and not train & test
     assert torch.equal(images.train_images, load_images("shapes").train_images)
+
+
+def test_shapes_easy_is_another_set_with_the_same_labels(monkeypatch):
+    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 400)
+    monkeypatch.setattr(data, "_N_SHAPES_TEST", 200)
+    hard, easy = load_images("shapes"), load_images("shapes_easy")
+    assert easy.name == "shapes_easy" and easy.class_names == hard.class_names
+    for split in ("train", "test"):
+        harder, easier = getattr(hard, f"{split}_images"), getattr(easy, f"{split}_images")
+        assert harder.shape == easier.shape and not torch.equal(harder, easier)
+        assert torch.equal(getattr(hard, f"{split}_labels"), getattr(easy, f"{split}_labels"))
+        assert getattr(easy, f"{split}_factors")["scale"].min() >= 0.28
+    train = {image.numpy().tobytes() for image in easy.train_images}
+    assert not train & {image.numpy().tobytes() for image in easy.test_images}
 
 
 # digits
@@ -474,7 +488,7 @@ def test_interrupted_download_leaves_nothing(monkeypatch, tmp_path):
 
 
 def test_available_datasets_without_files(tmp_path):
-    assert set(available_datasets(tmp_path)) == {"shapes", "digits"}
+    assert set(available_datasets(tmp_path)) == {"shapes", "shapes_easy", "digits"}
 
 
 # a folder

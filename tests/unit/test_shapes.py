@@ -63,6 +63,44 @@ def test_foreground_and_background_always_contrast(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_place_size_and_rotation_fill_their_ranges_and_silhouettes_stay_inside(seed):
+    f = shapes.sample_factors(5000, seed=seed)
+    assert 0.25 <= f["scale"].min() < 0.252 and 0.378 < f["scale"].max() <= 0.38
+    assert -28 <= f["rotation"].min() < -27.8 and 27.8 < f["rotation"].max() <= 28
+    for side in ("x", "y"):
+        border = torch.minimum(f[side], 1 - f[side])  # of the centre, (5000,)
+        assert (border >= 0.95 * f["scale"] - 1e-6).all()
+        for low in (0.25, 0.30, 0.35):  # small silhouettes reach further out than large ones
+            alike = (f["scale"] >= low) & (f["scale"] < low + 0.02)
+            assert border[alike].min() < 0.95 * (low + 0.02) + 0.005
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_easy_set_is_larger_nearer_the_middle_and_less_turned(seed):
+    f = shapes.sample_factors(5000, seed=seed, easy=True)
+    for name, low, high in (
+        ("scale", 0.28, 0.40),
+        ("x", 0.34, 0.66),
+        ("y", 0.34, 0.66),
+        ("rotation", -20, 20),
+    ):
+        slack = (high - low) / 200
+        assert low - 1e-6 <= f[name].min() < low + slack and high - slack < f[name].max() <= high + 1e-6
+
+
+def test_easy_changes_place_size_and_rotation_alone():
+    hard, easy = shapes.sample_factors(200, seed=4), shapes.sample_factors(200, seed=4, easy=True)
+    changed = {name for name in shapes.FACTOR_UNITS if not torch.equal(hard[name], easy[name])}
+    assert changed == {"x", "y", "scale", "rotation"}
+
+
+def test_the_easy_set_stays_the_set_that_published_figures_were_measured_on():
+    images, labels, _ = shapes.make_shapes(100, seed=0, easy=True)
+    digests = [hashlib.sha256(x.numpy().tobytes()).hexdigest()[:16] for x in (images, labels)]
+    assert digests == ["9c8b616be7a4a7a9", "56a603b293f7896f"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_factors_do_not_depend_on_the_class(seed):
     _, labels, factors = shapes.make_shapes(10_000, size=8, seed=seed)
     for name, values in factors.items():
