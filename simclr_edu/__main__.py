@@ -1,4 +1,4 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | evidence | doctor``.
+"""The command line: ``python -m simclr_edu pretrain | probe | evidence | transfer | doctor``.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -21,7 +21,7 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_edu import __version__, data, distributed, evaluate, evidence
+from simclr_edu import __version__, data, distributed, evaluate, evidence, transfer
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import (
@@ -148,6 +148,27 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Encoders pretrained on shapes, probed and fine-tuned on the digits of scikit-learn, beside baselines.
+    Takes the pretraining runs of a folder of ``evidence``, or makes them. Goes on where it stopped."""
+
+    out: Path
+    """Folder of the comparison: made if it is not there."""
+    workers: int | None = None
+    """Processes side by side; one a core if not given."""
+
+    def run(self) -> dict[str, Any]:
+        results = transfer.run_transfer(
+            transfer.Transfer(),
+            self.out,
+            self.workers,
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        print(transfer.table(results))
+        return {"transfer": transfer.summary(results), "directory": str(self.out)}
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, which profile fits, and which data sets are on disk."""
 
@@ -186,7 +207,7 @@ def _one_sentence(box: str) -> str:
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Doctor:
+def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer | Doctor:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
@@ -198,6 +219,7 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Doctor:
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
         "evidence": Evidence,
+        "transfer": Transfer,
         "doctor": Doctor,
     }
     box = io.StringIO()

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -396,6 +396,41 @@ def linear_probe(
     train_x, train_y, test_x, test_y, fingerprint = features
     result = fit_linear(train_x, train_y, test_x, test_y, l2=l2, seed=seed)
     return replace(result, state_hash=fingerprint)
+
+
+def probe_budgets(
+    train_x: Tensor,
+    train_y: Tensor,
+    test_x: Tensor,
+    test_y: Tensor,
+    budgets: Sequence[int] = (1, 2, 5, 10, 50, 0),
+    draws: int = 5,
+) -> Tensor:
+    """Accuracy of linear probes on few labels: the same features, several draws of each number of labels.
+
+    Args:
+        train_x: float ``(N, D)``, see :func:`embed`.
+        train_y: class labels ``(N,)``.
+        test_x: float ``(M, D)``.
+        test_y: class labels ``(M,)``.
+        budgets: B numbers of labels a class; 0 for all.
+        draws: how often the labels are drawn, see :func:`label_subset`; draw k has seed k.
+
+    Returns:
+        ``(draws, B)`` float64, each what :func:`linear_probe` gives for that share and seed.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit, see :func:`fit_linear`.
+    """
+    draws = check_int(draws, "draws", 1)
+    classes = len(check_labels(train_y, "train_y", len(check_matrix(train_x, "train_x"))).unique())
+    accuracies = torch.empty(draws, len(budgets), dtype=torch.float64)
+    for j, budget in enumerate(budgets):
+        labels = check_int(budget, "each of budgets", 0) * classes
+        for draw in range(draws):
+            kept = label_subset(train_y, labels / len(train_y) if labels else 1.0, draw)
+            accuracies[draw, j] = fit_linear(train_x[kept], train_y[kept], test_x, test_y, seed=draw).accuracy
+    return accuracies
 
 
 def probe_scores(

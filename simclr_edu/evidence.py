@@ -17,19 +17,19 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from simclr_edu import __version__
 from simclr_edu._checks import check_int
-from simclr_edu.augment import SimCLRAugment
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import ImageSet, load_images
 from simclr_edu.evaluate import fine_tune, linear_probe
@@ -77,7 +77,7 @@ class FewLabels:
     budgets: tuple[int, ...] = (1, 2, 5, 10, 50, 0)
     """Labels a class; 0 for all of them."""
     tuned: Training = Training(
-        steps=500, steps_all=2000, lr=1e-3, head="probe", encoder_lr=0.3, batch_norm="frozen"
+        steps=250, steps_all=1000, lr=1e-3, head="probe", encoder_lr=0.3, batch_norm="frozen"
     )
     scratch: Training = Training(steps=8000, steps_all=8000, lr=3e-3)
     light: Training = Training(steps=400, steps_all=800, lr=1e-3, light=True, batch_size=128)
@@ -105,6 +105,11 @@ class Part:
         """Its name in the results file."""
         pretrained = "" if self.seed is None else f", pretraining seed {self.seed}"
         return f"{self.method}: {self.budget or 'all'} labels a class, draw {self.draw}{pretrained}"
+
+    @property
+    def needs(self) -> str | None:
+        """The pretraining run that it waits for."""
+        return None if self.seed is None else f"seed {self.seed}"
 
 
 def parts(config: FewLabels) -> list[Part]:
@@ -141,42 +146,101 @@ def run_few_labels(
     """
     if not isinstance(config, FewLabels):
         raise TypeError(f"config must be a FewLabels, got {type(config).__name__}")
-    workers = _usable_cores() if workers is None else check_int(workers, "workers", 1)
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    results = _read_results(folder, config)
-    missing = [part for part in parts(config) if part.key not in results["accuracy"]]
-    waiting = {seed: [p for p in missing if p.seed == seed] for seed in config.seeds}
+    return compute(config, parts(config), _pretrain, _measure, Path(directory) / RESULTS, workers, report)
 
-    def note(part: Part, accuracy: float) -> None:
+
+class Computed(Protocol):
+    """One accuracy to be computed."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the results file."""
+
+    @property
+    def needs(self) -> str | None:
+        """The pretraining run that it waits for."""
+
+
+def compute(
+    config: Any,
+    todo: Sequence[Computed],
+    pretrain_for: Callable[[Any, Any, Path], float],
+    measure: Callable[[Any, Any, Path], float],
+    path: Path,
+    workers: int | None,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Compute what is missing in a results file, in processes side by side; see :func:`run_few_labels`.
+
+    Args:
+        config: a dataclass with every setting, kept in the file and compared with it.
+        todo: all accuracies that the file is to hold.
+        pretrain_for: given ``config``, an accuracy and the folder: makes the run that this one needs, and
+            returns its seconds. A function of a module, as is ``measure``: both run in other processes.
+        measure: given the same, returns the accuracy.
+        path: the results file. The folder is made if it is not there.
+        workers: processes; as many as this one may use cores if None.
+        report: called with a line about each part as it ends.
+    """
+    workers = _usable_cores() if workers is None else check_int(workers, "workers", 1)
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    results = _read_results(path, config)
+    missing = [part for part in todo if part.key not in results["accuracy"]]
+    waiting: dict[str, list[Computed]] = {}
+    for part in missing:
+        if part.needs is not None:
+            waiting.setdefault(part.needs, []).append(part)
+
+    def note(part: Computed, accuracy: float) -> None:
         results["accuracy"][part.key] = accuracy
         results["date"] = time.strftime("%Y-%m-%d")
-        write_results(folder / RESULTS, results)
-        report(f"{len(results['accuracy'])}/{len(parts(config))} {part.key}: {accuracy:.1%}")
+        write_results(path, results)
+        report(f"{len(results['accuracy'])}/{len(todo)} {part.key}: {accuracy:.1%}")
 
     # spawn, so that a worker starts without the threads and random states of this process.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        running: dict[Future, Part | int] = {
-            pool.submit(_pretrain, config, seed, folder): seed for seed, ps in waiting.items() if ps
+        running: dict[Future, Computed | str] = {
+            pool.submit(pretrain_for, config, ps[0], folder): needs for needs, ps in waiting.items()
         }
-        running |= {pool.submit(_measure, config, p, folder): p for p in missing if p.seed is None}
+        running |= {pool.submit(measure, config, p, folder): p for p in missing if p.needs is None}
         try:
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     what = running.pop(future)
-                    if isinstance(what, Part):
-                        note(what, future.result())
+                    if isinstance(what, str):
+                        report(f"pretraining {what}: {future.result():.0f} s")
+                        running |= {pool.submit(measure, config, p, folder): p for p in waiting[what]}
                     else:
-                        report(f"pretraining seed {what}: {future.result():.0f} s")
-                        running |= {pool.submit(_measure, config, p, folder): p for p in waiting[what]}
+                        note(what, future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:  # not minutes later
                 process.terminate()
             raise
     return results
+
+
+def by_draw(results: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """For each method, accuracies ``(draws, budgets)`` from 0 to 1, means over the pretraining seeds.
+
+    Args:
+        results: as :func:`run_few_labels` returns them.
+    """
+    config = results["config"]
+    return {
+        method: [
+            [
+                statistics.fmean(results["accuracy"][Part(method, budget, draw, s).key] for s in seeds)
+                for budget in config["budgets"]
+            ]
+            for draw in range(config["draws"])
+        ]
+        for method in METHODS
+        for seeds in [config["seeds"] if method in (PROBE, TUNED) else [None]]
+    }
 
 
 def summary(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -190,19 +254,14 @@ def summary(results: dict[str, Any]) -> list[dict[str, Any]]:
         of the means over the seeds), and ``lead`` with its standard error ``lead_error``: probe minus from
         scratch, draw by draw on the same labels. Accuracies from 0 to 1.
     """
-    config = results["config"]
+    config, draws = results["config"], by_draw(results)
     rows = []
-    for budget in config["budgets"]:
+    for k, budget in enumerate(config["budgets"]):
         row: dict[str, Any] = {"labels": budget}
-        by_draw: dict[str, list[float]] = {}
-        for method in METHODS:
-            seeds = config["seeds"] if method in (PROBE, TUNED) else [None]
-            by_draw[method] = [
-                statistics.fmean(results["accuracy"][Part(method, budget, draw, s).key] for s in seeds)
-                for draw in range(config["draws"])
-            ]
-            row[method] = {"mean": statistics.fmean(by_draw[method]), "std": _spread(by_draw[method])}
-        lead = [a - b for a, b in zip(by_draw[PROBE], by_draw[SCRATCH], strict=True)]
+        column = {method: [accuracies[k] for accuracies in draws[method]] for method in METHODS}
+        for method, values in column.items():
+            row[method] = {"mean": statistics.fmean(values), "std": _spread(values)}
+        lead = [a - b for a, b in zip(column[PROBE], column[SCRATCH], strict=True)]
         row |= {"lead": statistics.fmean(lead), "lead_error": _spread(lead) / len(lead) ** 0.5}
         rows.append(row)
     return rows
@@ -233,10 +292,9 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
         file.write((json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _read_results(folder: Path, config: FewLabels) -> dict[str, Any]:
+def _read_results(path: Path, config: Any) -> dict[str, Any]:
     settings = json.loads(json.dumps(asdict(config)))  # as it comes back from the file: tuples are lists
     new = {"config": settings, "machine": _machine(), "date": "", "accuracy": {}}
-    path = folder / RESULTS
     if not path.exists():
         write_results(path, new)
         return new
@@ -271,6 +329,11 @@ def _spread(values: list[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def label_share(images: ImageSet, budget: int) -> float:
+    """The share of the training labels that makes ``budget`` of each class; 1 for a budget of 0, all."""
+    return 1.0 if budget == 0 else budget * images.num_classes / len(images.train_labels)
+
+
 # What follows runs in the workers.
 
 
@@ -295,10 +358,16 @@ def _run_folder(folder: Path, seed: int) -> Path:
     return folder / f"pretraining-{seed}"
 
 
-def _pretrain(config: FewLabels, seed: int, folder: Path) -> float:
-    settings = PretrainConfig(**{**asdict(config.pretraining), "seed": seed})
+def _pretrain(config: FewLabels, part: Part, folder: Path) -> float:
+    assert part.seed is not None
+    return pretrain_once(config.pretraining, part.seed, _run_folder(folder, part.seed))
+
+
+def pretrain_once(settings: PretrainConfig, seed: int, directory: Path) -> float:
+    """Make the run, or finish it, or do nothing where it is finished; return its seconds."""
+    settings = PretrainConfig(**{**asdict(settings), "seed": seed})
     images = _images(settings.data, settings.image_size)
-    run = pretrain(settings, images, directory=_run_folder(folder, seed), resume=True, progress=False)
+    run = pretrain(settings, images, directory=directory, resume=True, progress=False)
     if not run.finished:
         raise KeyboardInterrupt  # it ended early and was saved
     return run.seconds
@@ -308,7 +377,7 @@ def _measure(config: FewLabels, part: Part, folder: Path) -> float:
     """Accuracy on the test pictures of one part."""
     settings = config.pretraining
     images = _images(settings.data, settings.image_size)
-    share = 1.0 if part.budget == 0 else part.budget * images.num_classes / len(images.train_labels)
+    share = label_share(images, part.budget)
     if part.seed is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(part.draw)
@@ -318,18 +387,24 @@ def _measure(config: FewLabels, part: Part, folder: Path) -> float:
     if part.method == PROBE:
         return linear_probe(encoder, images, fraction=share, seed=part.draw).accuracy
     how = {TUNED: config.tuned, SCRATCH: config.scratch, LIGHT: config.light}[part.method]
-    steps = how.steps if part.budget and part.budget * images.num_classes <= how.max_labels else how.steps_all
-    augment: SimCLRAugment | str = "light" if how.light else settings.augmentation(images.image_size)
+    return trained(encoder, images, share, part.draw, how, settings)
+
+
+def trained(
+    encoder: nn.Module, images: ImageSet, share: float, draw: int, how: Training, settings: PretrainConfig
+) -> float:
+    """Test accuracy after training with labels; ``settings`` say which augmentation SimCLR had."""
+    few = share < 1 and round(share * len(images.train_labels)) <= how.max_labels
     return fine_tune(
         encoder,
         images,
         fraction=share,
         lr=how.lr,
-        seed=part.draw,
-        augment=augment,
+        seed=draw,
+        augment="light" if how.light else settings.augmentation(images.image_size),
         batch_size=how.batch_size,
         val_fraction=0.0,  # every label of the budget is trained on; nothing is chosen here
-        steps=steps,
+        steps=how.steps if few else how.steps_all,
         head=how.head,
         encoder_lr=how.encoder_lr,
         batch_norm=how.batch_norm,

@@ -1667,17 +1667,19 @@ def label_budget(
     chance: float | None = None,
     at: float | None = None,
     title: str | None = None,
+    per_class: int | None = None,
 ) -> Picture:
     """Draw accuracy against the share of labels used, one line a method.
 
     Args:
         fractions: ``(F,)`` shares of the training labels, above 0 to 1.
-        results: name to accuracies from 0 to 1, ``(F,)``, or ``(S, F)`` for S seeds (mean and standard
-            deviation are drawn).
+        results: name to accuracies from 0 to 1, ``(F,)``, or ``(S, F)`` for S seeds or draws of the labels
+            (mean and standard deviation are drawn).
         chance: accuracy of a guess, drawn as a line.
         at: the fraction that the title speaks of, marked by an upright line; None takes the smallest and
             marks nothing.
         title: what to see; the default names the best method.
+        per_class: pictures that a class has in all; then labels a class are counted, not per cent.
 
     Raises:
         TypeError, ValueError: lengths that differ, or values out of range.
@@ -1699,16 +1701,21 @@ def label_budget(
         if v.min() < 0 or v.max() > 1:
             raise ValueError(f"accuracies of {name!r} must be from 0 to 1, got {v.min():g} to {v.max():g}")
         v = v[..., order]
-        lines[str(name)] = (v, None) if v.ndim == 1 else (v.mean(axis=0), v.std(axis=0))
+        one = v.ndim == 1
+        lines[str(name)] = (v, None) if one else (v.mean(axis=0), v.std(axis=0, ddof=min(1, len(v) - 1)))
+    count = None if per_class is None else check_int(per_class, "per_class", 1)
+    ticks = [budget_name(f, count) for f in x]
+    unit = "%" if count is None else "labels a class"
     guess = None if chance is None else float(_accuracies([chance], "chance")[0])
     if at is not None and not np.isclose(x, at).any():
         raise ValueError(f"at must be one of the fractions {x.tolist()}, got {at}")
     here = 0 if at is None else int(np.isclose(x, at).argmax())
     best = max(lines, key=lambda k: lines[k][0][here])
-    title = (
-        title or f"With {100 * x[here]:g}% of the labels, {best} is best: {100 * lines[best][0][here]:.1f}%"
-    )
-    alt = f"Accuracy against the share of labels, from {100 * x[0]:g}% to {100 * x[-1]:g}%. " + "; ".join(
+    what = f"{ticks[here]}% of the labels" if count is None else f"{ticks[here]} labels a class"
+    what = what.replace("all labels a class", "all labels")
+    what = "1 label a class" if what == "1 labels a class" else what
+    title = title or f"With {what}, {best} is best: {100 * lines[best][0][here]:.1f}%"
+    alt = f"Accuracy against the share of labels, from {ticks[0]} to {ticks[-1]} {unit}. " + "; ".join(
         f"{name}: {100 * m[0]:.1f}% to {100 * m[-1]:.1f}%" for name, (m, _) in lines.items()
     )
     fig = _figure(_WIDTH, 4.6, title, alt + ".")
@@ -1732,14 +1739,22 @@ def label_budget(
     if at is not None:
         ax.axvline(x[here], color=_GRAY, linewidth=8, alpha=0.3, gid="at")
     ax.set_xscale("log")
-    ax.set_xticks(x, [f"{100 * v:g}" for v in x])
+    ax.set_xticks(x, ticks)
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set(xlabel="training labels used (%, log scale)", ylabel="test accuracy (%)", ylim=(0, 1.02))
+    label = "training labels used (%, log scale)" if count is None else "labels a class (log scale)"
+    ax.set(xlabel=label, ylabel="test accuracy (%)", ylim=(0, 1.02))
     _percent_axis(ax.yaxis)
     ax.grid(axis="y")
     handles.sort(key=lambda pair: -pair[0])  # from top to bottom as the curves end
     fig.legend(handles=[handle for _, handle in handles], loc="outside right center", frameon=False)
     return fig
+
+
+def budget_name(fraction: float, per_class: int | None = None) -> str:
+    """A share of the labels in words for an axis: per cent, or labels a class of ``per_class`` in all."""
+    if per_class is None:
+        return f"{100 * fraction:g}"
+    return "all" if fraction == 1 else f"{round(fraction * per_class)}"
 
 
 @_styled

@@ -247,7 +247,10 @@ def tsne_explorer(
 
 
 def label_budget_explorer(
-    fractions: plots.ArrayLike, results: Mapping[str, plots.ArrayLike], chance: float | None = None
+    fractions: plots.ArrayLike,
+    results: Mapping[str, plots.ArrayLike],
+    chance: float | None = None,
+    per_class: int | None = None,
 ) -> Explorer:
     """Move the share of labels, and reveal one method after the other. Static twin: ``plots.label_budget``.
 
@@ -255,19 +258,25 @@ def label_budget_explorer(
         fractions: ``(F,)`` shares of the training labels, above 0 to 1.
         results: name to accuracies from 0 to 1, as for ``plots.label_budget``, in the order of revealing.
         chance: accuracy of a guess, drawn as a line.
+        per_class: pictures that a class has in all; then labels a class are counted, not per cent.
 
     Raises:
         TypeError, ValueError: as ``plots.label_budget``.
     """
-    plots.label_budget(fractions, results, chance)  # complain at once, not at the first move
+    plots.label_budget(
+        fractions, results, chance, per_class=per_class
+    )  # complain at once, not at the first move
     values = sorted(float(f) for f in np.asarray(fractions, dtype=float))
-    options = [(f"{100 * f:g}%", f) for f in values]
+    unit = "%" if per_class is None else ""
+    options = [(plots.budget_name(f, per_class) + unit, f) for f in values]
+    description = "labels used" if per_class is None else "labels a class"
 
     def figure(fraction: float, methods: int) -> Figure:
-        return plots.label_budget(fractions, dict(list(results.items())[:methods]), chance, at=fraction)
+        shown = dict(list(results.items())[:methods])
+        return plots.label_budget(fractions, shown, chance, at=fraction, per_class=per_class)
 
     sliders = {
-        "fraction": _slider(ipywidgets.SelectionSlider, "labels used", options=options, value=values[0]),
+        "fraction": _slider(ipywidgets.SelectionSlider, description, options=options, value=values[0]),
         "methods": _slider(
             ipywidgets.IntSlider, "methods shown", min=1, max=max(len(results), 1), value=len(results)
         ),

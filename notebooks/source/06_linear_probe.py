@@ -7,20 +7,22 @@
 # **You will be able to**
 # - freeze an encoder properly, and prove that it stayed frozen;
 # - extract features and fit a linear probe by hand, with its one setting chosen on a validation split;
-# - draw the label-budget curve, and say when pretraining pays most;
+# - draw the label-budget curve beside a fair baseline and an unfair one, and say when pretraining pays;
+# - measure what an encoder is worth on pictures of another kind;
+# - write the linear evaluation of a frozen ResNet-50;
 # - name the ways in which a probe lies.
 #
-# **Time**: 20 min to read, 2 to 3 min to run on 2 cores. **Prerequisites**: notebooks 00 and 04.
+# **Time**: 30 min to read, 2 min to run on 2 cores. **Prerequisites**: notebooks 00 and 04.
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 import torch.nn.functional as F
 
-from simclr_edu import evaluate, exercises, plots, profiles, results, widgets
+from simclr_edu import evaluate, evidence, exercises, plots, profiles, results, transfer, widgets
 from simclr_edu.data import load_images
 from simclr_edu.evaluate import state_hash
 from simclr_edu.models import make_encoder
-from simclr_edu.pretrain import course_run
+from simclr_edu.pretrain import SHIPPED, course_run, load_run
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -142,8 +144,7 @@ for count, cell in zip(*both.flatten().topk(4), strict=True):
     print(f"{count:4d} pictures: {data.class_names[i]} and {data.class_names[j]}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The errors are not spread evenly. The pairs that are mixed up most are look-alikes, those that shared an island in
-# notebook 05: star and plus, disc and square.
+# Compare the pairs with those that lay close in notebook 05. After long pretraining hardly any error is left to look at.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Beside all baselines
@@ -167,84 +168,388 @@ error = (h_linear * (1 - h_linear) / M) ** 0.5  # of a share measured on M pictu
 print(f"h minus z: {100 * (h_linear - z_linear):.1f} points; standard error of either: {100 * error:.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# `SimCLR z` is the same network probed **after** the projection head. It saw the loss directly, and keeps less of what
-# the loss asked it to forget. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2). Here
-# $z$ is a point ahead: for reading a silhouette nothing is missing from it, because the augmentation
-# leaves silhouettes alone. What $z$ lost, `x` above all, this probe does not ask for (notebook 05). And this is **one**
-# network: another seed may turn so small a difference round.
+# `SimCLR z` is the same network probed **after** the projection head: the vector that the loss compared, and that is thrown
+# away. The paper reports that $h$ beats $z$ by more than 10 points on ImageNet (section 4.2). **That gap is not here**: the
+# two lie within a few points of each other. Both are near the ceiling of an easy question, so this bar chart cannot settle
+# it. A harder question follows it.
 
 # %% slideshow={"slide_type": "-"}
 if data.name == "shapes":
-    assert h_linear >= 0.85 and h_linear > z_linear - 0.02
+    assert h_linear >= 0.85 and abs(h_linear - z_linear) < 0.05
     assert scores["raw pixels"]["linear"] <= 0.35 and scores["random encoder"]["linear"] <= 0.35
 linear = {name: score["linear"] for name, score in scores.items()}
-title = f"Linear probe: SimCLR features {h_linear:.0%}, random features {linear['random encoder']:.0%}"
+title = f"Linear probe: SimCLR features {h_linear:.1%}, random features {linear['random encoder']:.0%}"
 plots.show(
     plots.bar_with_error(list(linear), list(linear.values()), chance=1 / data.num_classes, title=title)
 )
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Where $h$ and $z$ part
+#
+# Two harder questions, put to the encoder that ships with the package (200 epochs): the class from few labels, and factors
+# other than the class. A third place is read as well, the pooled features **two layers before** $h$. In `tiny` two linear
+# layers follow the pooling and belong to the encoder; SimCLRv2 (arXiv 2006.10029) keeps the first layer of its deeper head in
+# this way.
+#
+# *Before you run the next cells: flips make `x` useless for finding the positive. In which of the three places will it be gone?*
+
+# %% slideshow={"slide_type": "-"}
+best, shapes, FEW = load_run(SHIPPED), load_images("shapes"), (1, 2, 5, 10)
+pooled = torch.nn.Sequential(*best.encoder.layers[:-6])  # without Linear, BatchNorm, ReLU, twice
+places = {"two layers before h": (pooled, "h"), "h": (best.encoder, "h"), "z": (best.model, "z")}
+few, kept, FACTORS = {}, {}, ("x", "scale", "rotation")
+for name, (module, level) in places.items():
+    x, x_test = (evaluate.embed(module, i, level=level) for i in (shapes.train_images, shapes.test_images))
+    few[name] = evaluate.probe_budgets(x, shapes.train_labels, x_test, shapes.test_labels, FEW)  # (5, 4)
+    kept[name] = {
+        f: evaluate.probe_factor(x[:5000], shapes.train_factors[f][:5000], x_test, shapes.test_factors[f])
+        for f in FACTORS
+    }
+
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+for name in places:
+    print(f"{name:20s} R2 of", "   ".join(f"{f} {value:5.2f}" for f, value in kept[name].items()))
+gap = few["h"] - few["z"]  # (5, 4) on the same labels
+for n, mean, std in zip(FEW, gap.mean(0), gap.std(0), strict=True):
+    print(
+        f"{n:2d} labels a class: h minus z {100 * mean:+.1f} points, standard error {100 * std / 5**0.5:.1f}"
+    )
+shares = [n * shapes.num_classes / len(shapes.train_labels) for n in FEW]
+title = "From 2 to 10 labels a class h is ahead of z, and of the features two layers earlier"
+plots.show(plots.label_budget(shares, few, chance=0.1, title=title, per_class=1000))
+assert kept["two layers before h"]["x"] > kept["h"]["x"] + 0.1 and kept["h"]["x"] > kept["z"]["x"] - 0.05
+assert (gap.mean(0)[1:] > 0).all() and gap.mean() < 0.1
+assert (few["h"] - few["two layers before h"]).mean(0)[1:].min() > 0
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Read it from the network's end. From two to ten labels a class $h$ is ahead of $z$, in the direction of the paper and by
+# less; with one label, and with all, it is not. And most of `x` is lost **before** $h$: it can
+# be read two layers earlier, where the class needs more labels. The paper's pattern is there, only higher up: layers near the
+# loss keep what finds the positive and drop the rest, and here the last layers of the encoder are near the loss too. (The
+# errors are over draws of the labels, for one network. Why these layers and not others, we did not test.)
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How many labels does it take?
 #
-# This is what self-supervision is for. Give the probe 1%, 10% and 100% of the labels; give a network from scratch the
-# same labels; and **fine-tune** the pretrained one, that is, let the labels move all its weights.
+# This is what self-supervision is for: give a linear classifier on SimCLR and a network from scratch the same few labels. A
+# comparison that one can believe needs seeds, draws and minutes that a notebook does not have. It was run once, by
+# `python -m simclr_edu evidence --out DIR`, and its results ship with the package. A part of it runs here, live.
 #
-# *Before you run the next cells: with 100 labels, which is better, training from scratch or a linear classifier on top of
-# SimCLR? With all 10,000?*
-
-# %% slideshow={"slide_type": "subslide"}
-FRACTIONS = (0.01, 0.1, 1.0)
-budget, before = {}, state_hash(encoder)
-for name, start in (("SimCLR", encoder), ("random encoder", untrained), ("raw pixels", None)):
-    probes = [evaluate.linear_probe(start, data, f, seed=SEED) for f in FRACTIONS]
-    budget[f"{name} + linear"] = [probe.accuracy for probe in probes]
-
-# %% slideshow={"slide_type": "-"}
-# Ten passes over the labels, or as many as make 400 steps: the package's default.
-for name, start in (("SimCLR, fine-tuned", encoder), ("supervised from scratch", untrained)):
-    tuned = [evaluate.fine_tune(start, data, f, seed=SEED) for f in FRACTIONS]
-    budget[name] = [result.accuracy for result in tuned]
-for name, accuracies in budget.items():
-    print(f"{name:24s}", "   ".join(f"{f:.0%}: {a:.1%}" for f, a in zip(FRACTIONS, accuracies, strict=True)))
-print("encoder still frozen:", state_hash(encoder) == before)
+# *Before you run the next cell: with 10 labels a class, by how many points will SimCLR be ahead?*
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-plots.show(plots.label_budget(FRACTIONS, budget, chance=1 / data.num_classes))
-pretrained = ("SimCLR + linear", "SimCLR, fine-tuned")
-rest = [name for name in budget if name not in pretrained]
-for k, fraction in enumerate(FRACTIONS):
-    lead = max(budget[name][k] for name in pretrained) - max(budget[name][k] for name in rest)
-    apart = budget["SimCLR, fine-tuned"][k] - budget["SimCLR + linear"][k]
-    print(
-        f"{fraction:4.0%}: pretrained ahead by {100 * lead:4.1f}, fine-tuned minus linear {100 * apart:+5.1f}"
-    )
-assert min(budget[name][0] for name in pretrained) > max(budget[name][0] for name in rest)
-
-# %% slideshow={"slide_type": "-"}
-widgets.label_budget_explorer(FRACTIONS, budget, chance=1 / data.num_classes)
+shipped, shapes = evidence.shipped(), load_images("shapes")
+config, curves = shipped["config"], evidence.by_draw(shipped)  # method: (draws, budgets)
+BUDGETS, PER_CLASS = config["budgets"], len(shapes.train_labels) // shapes.num_classes
+shares = [(n or PER_CLASS) / PER_CLASS for n in BUDGETS]
+mean = {method: torch.tensor(c).mean(0) for method, c in curves.items()}  # (budgets,) each
+ten = BUDGETS.index(10)
+unfair = 100 * (mean[evidence.PROBE] - mean[evidence.LIGHT])[ten].item()
+two = {"SimCLR, linear probe": curves[evidence.PROBE], "from scratch": curves[evidence.LIGHT]}
+title = f"Ten labels a class: SimCLR is ahead by {unfair:.0f} points. Do you believe it?"
+plots.show(plots.label_budget(shares, two, chance=0.1, title=title, per_class=PER_CLASS))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Few labels: a linear classifier on the frozen encoder is far ahead of everything else. **Do not believe it yet.** The encoder
-# was pretrained under crops, flips, colour jitter and grayscale; the two trained networks got crops and flips, 400 steps, and
-# nine tenths of the labels. So the gap measures the augmentation and the steps as well. Give them the same, as
-# `augment=run.config.augmentation(32)`, `steps=4000`, `val_fraction=0`: at ten labels a class the network from scratch then comes
-# out ahead of the probe (README, "Results", with draws and spreads).
+# ### How to make your method look good
 #
-# With all labels fine-tuning is at least as good as the probe, and from scratch comes within a few points. Differences of a
-# point mean nothing with one seed.
+# Nothing in that figure is false, and it is worth little. The labels are the same on both sides, draw by draw, and so is the
+# test set. But read what each side was given:
+
+# %% slideshow={"slide_type": "-"}
+machine = shipped["machine"]
+print(f"{shipped['date']}, {machine['processor']}, torch {machine['torch']}, one thread a part")
+print(f"{config['draws']} draws of the labels; pretraining seeds {config['seeds']}")
+recipe = config["pretraining"]
+print(f"pretraining: {recipe['epochs']} epochs, batch {recipe['batch_size']}, lr {recipe['learning_rate']}")
+for name, key in (("fine-tuned", "tuned"), ("from scratch", "scratch"), ("from scratch, light", "light")):
+    how = config[key]
+    views = "crops and flips only" if how["light"] else "the augmentation that SimCLR had"
+    print(f"{name:19s} {how['steps']:5,d} to {how['steps_all']:,d} steps of {how['batch_size']}, {views}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The loser above, "light", had no colour jitter and a few hundred steps. Pretraining had both, so the gap measures
+# augmentation and steps as well as pretraining. Give the network from scratch the same augmentation and as many steps as it
+# can use, and fine-tune the pretrained one too: its head starts at the linear probe, its BatchNorm keeps the statistics of
+# pretraining.
+#
+# *Before you run the next cell: how much of the lead is left at 1, at 10, at 50 labels a class?*
+
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+NAMES = {evidence.PROBE: "SimCLR, linear probe", evidence.TUNED: "SimCLR, fine-tuned"}
+NAMES |= {evidence.SCRATCH: "from scratch, fair", evidence.LIGHT: "from scratch, light"}
+four = {NAMES[method]: curve for method, curve in curves.items()}
+fair = 100 * (mean[evidence.PROBE] - mean[evidence.SCRATCH])[ten].item()
+title = f"Ten labels a class: {fair:.0f} points ahead of the fair baseline, {unfair:.0f} of the light one"
+plots.show(plots.label_budget(shares, four, chance=0.1, title=title, per_class=PER_CLASS))
+
+# %% slideshow={"slide_type": "subslide"}
+print(f"{'labels a class':20s}" + "".join(f"{n or 'all':>13}" for n in BUDGETS))
+for method, curve in curves.items():
+    columns = torch.tensor(curve).mul(100)  # (draws, budgets), in percent
+    cells = zip(columns.mean(0), columns.std(0), strict=True)
+    print(f"{NAMES[method]:20s}" + "".join(f"{f'{m:.1f} ± {s:.1f}':>13}" for m, s in cells))
+probe_by_draw = torch.tensor(curves[evidence.PROBE])  # (draws, budgets)
+for row, tuned in zip(
+    evidence.summary(shipped), (torch.tensor(curves[evidence.TUNED]) - probe_by_draw).T, strict=True
+):
+    apart, error = tuned.mean().item(), tuned.std().item() / len(tuned) ** 0.5
+    verdict = "worse" if apart < -error else "better" if apart > error else "level"
+    light = row[evidence.PROBE]["mean"] - row[evidence.LIGHT]["mean"]
+    print(
+        f"{row['labels'] or 'all':>3}: ahead of light {100 * light:+5.1f}, of fair {100 * row['lead']:+5.1f} ± "
+        f"{100 * row['lead_error']:.1f}; fine-tuned minus probe {100 * apart:+5.1f} ± {100 * error:.1f}, {verdict}"
+    )
+    if 0 < row["labels"] <= 10:
+        assert row["lead"] > 2 * row["lead_error"] and light > row["lead"] + 0.02
+    if row["labels"] == 0:
+        assert abs(row["lead"]) < 0.05
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Each ± in the table is a standard deviation over the draws; each ± behind a difference its standard error, the draws taken
+# in pairs. "Worse" and "better" mean by more than that error.
+#
+# - Up to ten labels a class the probe is ahead of the fair baseline too, and by less than of the light one. What the light
+#   baseline adds to the gap is no merit of SimCLR.
+# - With many labels the fair baseline closes in. With all of them there is little left to gain.
+# - `shapes` was **designed** so that unlabelled pictures help: silhouettes anywhere, small, at an angle. On the easier set it
+#   replaced, `load_images("shapes_easy")`, training from scratch under the same augmentation was ahead of the probe at ten
+#   labels a class: 89.0% ± 3.9 against 80.3% ± 2.1 (three draws, an encoder of 90 seconds). What you see is that pretraining can pay, not that it always does.
 #
 # The paper, on ImageNet with a ResNet-50 (Table B.4): 1% of the labels give 48.3% top-1 and 10% give 65.6% after
 # fine-tuning; the linear probe on all labels gives 69.3%. With four times the width: 63.0, 74.4 and 76.5%.
 
+# %% slideshow={"slide_type": "-"}
+widgets.label_budget_explorer(shares, four, chance=0.1, per_class=PER_CLASS)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Live: label efficiency against pretraining length
+#
+# One part can be had in seconds: the linear probe, on the same five draws of each budget. Below for a random encoder, for
+# your own run of notebook 04 if there is one, and for the encoder that ships, which is pretraining seed 0 of the comparison.
+#
+# *Before you run the next cell: your own run is a tenth as long. Where will it show most, with few labels or with all?*
+
+# %% slideshow={"slide_type": "-"}
+best = load_run(SHIPPED)
+lengths = {
+    "random, 0 epochs": (untrained, 0),
+    f"shipped, {best.epoch:.0f} epochs": (best.encoder, best.epoch),
+}
+own = run.config.data == "shapes" and state_hash(encoder) != state_hash(best.encoder)
+if own:
+    lengths[f"your own, {run.epoch:.0f} epochs"] = (encoder, run.epoch)
+live = {}
+for name, (module, _) in lengths.items():
+    x, x_test = (evaluate.embed(module, images) for images in (shapes.train_images, shapes.test_images))
+    sets = x, shapes.train_labels, x_test, shapes.test_labels
+    every = evaluate.probe_budgets(*sets, [n for n in BUDGETS if n])  # (5, budgets)
+    whole = evaluate.probe_budgets(*sets, [0], draws=1)  # all labels: nothing to draw
+    live[name] = torch.cat([every, whole.expand(len(every), 1)], dim=1)
+
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+title = "Longer pretraining saves labels: it shows with few of them, hardly with all"
+plots.show(plots.label_budget(shares, live, chance=0.1, title=title, per_class=PER_CLASS))
+for name, accuracies in live.items():
+    print(
+        f"{name:22s}",
+        "   ".join(f"{n or 'all'}: {a:.1%}" for n, a in zip(BUDGETS, accuracies.mean(0), strict=True)),
+    )
+if not own:
+    print("no run of your own on shapes here: notebook 04 makes one of 20 epochs")
+spread = probe_by_draw.std(0)  # (budgets,) of the shipped comparison
+for name, (_, epochs) in lengths.items():
+    if epochs >= 150:
+        assert ((live[name].mean(0) - mean[evidence.PROBE]).abs() <= spread + 0.05).all(), name
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The live probes of the shipped encoder lie within the spread of the stored ones. Between a run of twenty epochs and one of
+# 200 the probe on **all** labels has little room left; with one to five labels a class they are far apart. So a probe on all
+# labels is a blunt instrument for comparing good encoders, and an encoder that looks finished may not be. (One run each.)
+
 # %% slideshow={"slide_type": "skip"}
 common, chance = {"notebook": "06", "seed": SEED, "profile": PROFILE.name}, 1 / data.num_classes
 results.record("chance", **common, linear=chance, knn=chance)
-for k, share in enumerate(("1%", "10%", "100%")):
-    for name in ("supervised from scratch", "SimCLR, fine-tuned"):
-        results.record(f"{name}, {share} of labels", **common, accuracy=budget[name][k])
-    if share != "100%":  # that row is SimCLR's own, above
-        results.record(f"SimCLR, {share} of labels", **common, linear=budget["SimCLR + linear"][k])
+stored = {"notebook": "06", "seed": None, "profile": "laptop"}  # means over seeds and draws, from the file
+for share, n in (("0.1%", 1), ("1%", 10), ("100%", 0)):
+    k = BUDGETS.index(n)
+    accuracy = {method: values[k].item() for method, values in mean.items()}
+    results.record(
+        f"supervised from scratch, {share} of labels", **stored, accuracy=accuracy[evidence.SCRATCH]
+    )
+    results.record(f"SimCLR, fine-tuned, {share} of labels", **stored, accuracy=accuracy[evidence.TUNED])
+    results.record(f"SimCLR, {share} of labels", **stored, linear=accuracy[evidence.PROBE])
+results.record("supervised, light, 1% of labels", **stored, accuracy=mean[evidence.LIGHT][ten].item())
 
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Transfer: what the encoder is worth on pictures of another kind
+#
+# Pretraining is expensive, so one wants to do it once. **Transfer** is the test: an encoder that never saw a digit, on the
+# 1,797 handwritten digits that come with scikit-learn, real scans of 8 by 8 pixels, scaled to 32.
+#
+# The augmentation first. A flip is harmless to a star; is it to a digit? To pretrain with flips is to say that a picture and
+# its mirror image are one thing.
+#
+# *Before you run the next cell: which digits, mirrored, will their nearest neighbours take for another one?*
+
+# %% slideshow={"slide_type": "-"}
+digits = load_images("digits")
+flat = digits.train_images.flatten(1).float(), digits.train_labels  # (N, 3072), (N,)
+for name, images in (("as they are", digits.test_images), ("mirrored", digits.test_images.flip(-1))):
+    votes = evaluate.knn_predict(*flat, images.flatten(1).float(), k=5)  # (M,)
+    taken = evaluate.confusion_matrix(digits.test_labels, votes, 10).argmax(1).tolist()
+    right = (votes == digits.test_labels).float().mean()
+    print(f"{name:11s} {right:4.0%} right; 0 to 9 are mostly taken for {taken}")
+assert right < 0.6
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# So a flip turns one digit into what looks like another, or like none. Flips stay off below wherever digits are trained on.
+# (The encoder pretrained on shapes has seen flips; what that costs it here, we did not test.)
+#
+# On the same five draws of the labels: the shapes encoder, frozen (read at $h$, and two layers before it) and fine-tuned; an
+# encoder pretrained on the digits themselves, without their labels; a network from scratch under the augmentation that
+# fine-tuning had; raw pixels; random encoders. Made by `python -m simclr_edu transfer --out DIR`; its results ship with the
+# package. The frozen shapes encoder runs here, live. (Of photographs of your own, `load_images("folder:PATH")` makes such a set.)
+#
+# *Before you run the next cells: will the shapes encoder be ahead of raw pixels at one label a class? With all labels?*
+
+# %% slideshow={"slide_type": "-"}
+moved, best = transfer.shipped(), load_run(SHIPPED)
+COUNTS = moved["config"]["budgets"]
+carried = {method: torch.tensor(c) for method, c in transfer.summary(moved).items()}  # (draws, budgets)
+for name, module in ((transfer.FROZEN, best.encoder), (transfer.EARLIER, transfer.pooled(best.encoder))):
+    x, x_test = (evaluate.embed(module, images) for images in (digits.train_images, digits.test_images))
+    again = evaluate.probe_budgets(x, digits.train_labels, x_test, digits.test_labels, COUNTS)  # (5, budgets)
+    print(f"live, {name:26s}", "   ".join(f"{a:.1%}" for a in again.mean(0)))
+    assert ((again - carried[name]).mean(0).abs() <= carried[name].std(0) + 0.08).all()
+print(f"stored, {moved['date']}, pretraining seeds {moved['config']['seeds']}:")
+print(transfer.table(moved))
+
+# %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
+size = len(digits.train_labels)
+parts = [(n * digits.num_classes or size) / size for n in COUNTS]
+shown = {m: c for m, c in carried.items() if m not in (transfer.RANDOM, transfer.RANDOM_EARLIER)}
+title = "Digits: what transfers from shapes lies before the last layers, not in h"
+plots.show(plots.label_budget(parts, shown, chance=0.1, title=title, per_class=round(size / 10)))
+pairs = [
+    (transfer.EARLIER, m) for m in (transfer.FROZEN, transfer.RANDOM_EARLIER, transfer.PIXELS, transfer.OWN)
+]
+for a, b in [*pairs, (transfer.TUNED, transfer.SCRATCH)]:
+    gap = 100 * (carried[a] - carried[b])  # (draws, budgets), on the same labels
+    cells = zip(gap.mean(0), gap.std(0) / len(gap) ** 0.5, strict=True)
+    print(f"{a} minus {b}:\n{'':6s}", "   ".join(f"{g:+.1f} ± {e:.1f}" for g, e in cells))
+level = {m: carried[m].mean(0) for m in carried}
+few_labels = [k for k, n in enumerate(COUNTS) if n]
+assert (level[transfer.EARLIER] > level[transfer.FROZEN] + 0.03).all()
+assert (level[transfer.EARLIER] > level[transfer.RANDOM_EARLIER])[few_labels].all()
+assert (level[transfer.FROZEN] < level[transfer.PIXELS]).all()
+assert (level[transfer.OWN] > level[transfer.FROZEN] + 0.03).all()
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# **What did not carry over** is $h$: with the encoder frozen, a probe on it reads digits worse than a probe on raw pixels, at
+# every budget. 200 epochs on 10,000 pictures of another kind are no use there. **What did** lies two layers
+# earlier: far better than $h$ and, with few labels, better than the same place in a random encoder. Whether it beats raw pixels,
+# and whether fine-tuning beats training from scratch, the lines above say for each number of labels. Pretraining on the
+# digits themselves, a seventh as many pictures, is well ahead of $h$ from shapes throughout.
+#
+# So an encoder is not good or bad, it is good **for** something, and its last layers most of all: here as with `x` above. (Why,
+# we did not test.) The same layers were the better ones on few labels of shapes: what to cut off depends on the task. ImageNet is broader than ten silhouettes: the paper's ResNet-50 (4x), pretrained there and
+# fine-tuned on twelve other data sets, is ahead of a supervised one on five, behind on two and level on five (Table 8). Two
+# limits here: 359 test pictures make a share of .9 uncertain by 1.6 points, and one task is no rule.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The classic linear evaluation
+#
+# The form in which an interviewer expects it: a frozen ResNet-50, its 2,048 features, `nn.Linear(2048, classes)`, Adam. It
+# is the probe from above with another optimizer. Four steps: freeze, extract, count, train.
+#
+# One line chooses the **backbone**. The course's own encoder needs no network. `"resnet50"` downloads torchvision's weights
+# once; note what they are: trained **with** ImageNet's 1.28 million labels, not by SimCLR. The code below does not change,
+# and no result for them is claimed here.
+
+# %% slideshow={"slide_type": "-"}
+BACKBONE = "course"  # or "resnet50": ImageNet weights, 98 MB
+if BACKBONE == "resnet50":  # takes pictures from 64 pixels up; "folder:PATH" would load your own
+    backbone = make_encoder("resnet50", stem="imagenet", weights="imagenet")
+    pictures = load_images(data.name, image_size=64).subset(2000, 1000)
+else:
+    backbone, pictures = run.encoder, data
+labels, test_labels = pictures.train_labels, pictures.test_labels  # (N,), (M,)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Freeze, extract, count
+#
+# Features are extracted once: twenty passes of training then cost twenty products with an (N, D) matrix, and no pass through
+# the network.
+#
+# *Before you run the next cell: a ResNet-50 without its classifier has 23.5 million parameters. How many are trained for 10
+# classes?*
+
+# %% slideshow={"slide_type": "-"}
+backbone.requires_grad_(False).eval()
+before = state_hash(backbone)
+features = evaluate.embed(backbone, pictures.train_images, batch_size=128)  # (N, D)
+test_features = evaluate.embed(backbone, pictures.test_images, batch_size=128)  # (M, D)
+D, C = features.shape[1], pictures.num_classes
+print(f"frozen backbone unchanged: {state_hash(backbone) == before}; features {tuple(features.shape)}")
+
+# %% tags=["nbval-check-output"] slideshow={"slide_type": "-"}
+resnet50 = make_encoder("resnet50", stem="imagenet")  # random weights are enough to count them
+for name, module in (("the course's encoder", run.encoder), ("ResNet-50", resnet50)):
+    frozen = sum(p.numel() for p in module.parameters())
+    trained = sum(p.numel() for p in torch.nn.Linear(module.feature_dim, 10).parameters())
+    print(f"{name:20s} frozen {frozen:10,d}   trained {trained:6,d} = {module.feature_dim:,} x 10 + 10")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Train the head by mini-batches
+#
+# The loss is that of the probe, cross-entropy plus $\frac{\lambda}{2}\lVert W\rVert^2$, on standardised features, with the
+# $\lambda$ that the package chose on validation. The problem is convex, so Adam and L-BFGS look for the **same** answer.
+#
+# *Before you run the next cells: after 20 passes, which of the two has the lower loss? Does Adam's learning rate matter, for
+# a problem with one answer?*
+
+
+# %% slideshow={"slide_type": "-"}
+def train_head(x: torch.Tensor, y: torch.Tensor, l2: float, lr: float, epochs: int = 20) -> torch.nn.Linear:
+    torch.manual_seed(SEED)
+    head = torch.nn.Linear(D, C)  # the only thing that learns
+    optimizer = torch.optim.Adam(head.parameters(), lr=lr)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(256):
+            loss = F.cross_entropy(head(x[rows]), y[rows]) + l2 / 2 * head.weight.square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return head
+
+
+# %% slideshow={"slide_type": "-"}
+fit = evaluate.fit_linear(features, labels, test_features, test_labels, seed=SEED)
+std, mean = torch.std_mean(features, dim=0, correction=0)  # (D,) of the training set
+std = torch.where(std > 0, std, 1.0)
+x, x_test = (features - mean) / std, (test_features - mean) / std  # (N, D), (M, D)
+heads = {f"Adam, rate {lr:g}": train_head(x, labels, fit.l2, lr) for lr in (1e-3, 1e-2)}
+heads["L-BFGS"] = torch.nn.Linear(D, C)
+heads["L-BFGS"].weight.data = fit.weight * std  # the package's weights are for features as they come
+heads["L-BFGS"].bias.data = fit.bias + fit.weight @ mean
+loss, right = {}, {}
+with torch.no_grad():
+    for name, head in heads.items():
+        loss[name] = (F.cross_entropy(head(x), labels) + fit.l2 / 2 * head.weight.square().sum()).item()
+        right[name] = (head(x_test).argmax(1) == test_labels).float().mean().item()
+        print(f"{name:16s} loss on the training features {loss[name]:.4f}   test {right[name]:.1%}")
+assert loss["L-BFGS"] == min(loss.values()) and loss["Adam, rate 0.001"] > 1.1 * loss["L-BFGS"]
+assert abs(right["L-BFGS"] - fit.accuracy) < 0.002
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# L-BFGS is at the optimum; nothing that Adam finds can lie below it. How far above it Adam ends, after the same 20 passes,
+# its rate decides: at the default of 0.001 it is still on the way. A head that is not trained to its end measures the
+# optimizer and not the features, and the test accuracy alone does not show which. The loss on the **training** features
+# does, so the rate can be set without a look at validation or test pictures.
+#
+# The paper uses both. On ImageNet it trains the linear layer by SGD on random crops (appendix B.6): crops change the
+# features at every pass, so they cannot be kept. On the smaller sets it extracts features once, without augmentation, and
+# fits by L-BFGS (B.8.1). With features that fit in memory, L-BFGS has no rate and no number of passes to choose.
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Exercise 1 (two lines, 3 min): freeze
 
@@ -351,6 +656,7 @@ exercises.check_label_subset(my_subset)
 # - **The backbone was not frozen.** Then it is fine-tuning, and the number is too good. The hash tells.
 # - **Frozen, but left in train mode.** Predictions depend on the batch, and the statistics drift.
 # - **The best epoch, or the best setting, was picked on the test set.** Pick on validation.
+# - **An unfair baseline.** It lacks the augmentation, the steps or the tuning that the method got.
 # - **No random-encoder control.** Part of the number is architecture, not learning.
 # - **One seed.** Report the spread where the difference is small.
 
@@ -366,7 +672,9 @@ results.table()
 # - Frozen means no gradient **and** eval mode, and a hash proves it.
 # - The probe's setting is chosen on validation; the test set is looked at once.
 # - Without a label SimCLR learned features from which a linear classifier reads the class that pixels and random features
-#   hide.
+#   hide; longer pretraining shows with few labels, hardly with all.
+# - With all labels $h$ and $z$ are level here, against the paper; with few they part. What is nearest the loss is the most
+#   specialised: on digits, features two layers before $h$ are worth far more.
 # - A baseline without the augmentation that the method got makes any method look good: ask for it first.
 # - A gap of a point, from one seed, is not a result.
 
@@ -390,7 +698,7 @@ results.table()
 #
 # <details><summary>Your probe reaches 95%. What do you ask before you believe it?</summary>
 #
-# What do raw pixels and a random encoder reach? Was the encoder frozen and in eval mode? Who chose the regularisation and
+# What do raw pixels and a random encoder reach? Did the baseline get the same augmentation and enough steps? Was the encoder frozen and in eval mode? Who chose the regularisation and
 # the epoch, validation or test? Do train and test overlap? How large is the spread over seeds?
 #
 # </details>
@@ -399,5 +707,9 @@ results.table()
 # ## Sources
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 4.2,
-#   appendices B.6 and B.8.1 (linear evaluation), Table B.4 (few labels).
+#   appendices B.6 and B.8.1 (linear evaluation), Table B.4 (few labels), Table 8 (transfer).
+# - Chen et al. 2020, "Big Self-Supervised Models are Strong Semi-Supervised Learners" (SimCLRv2), arXiv 2006.10029: the kept
+#   layer of the head.
+# - Kumar et al. 2022, arXiv 2202.10054: linear probing, then fine-tuning.
+# - E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998: the digits.
 # - Wu, Xiong, Yu, Lin, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018: the kNN classifier.

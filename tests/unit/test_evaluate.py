@@ -558,6 +558,21 @@ def test_an_encoder_that_changes_itself_in_eval_mode_is_found_out():
         E.linear_probe(Counter(), make_images())
 
 
+def test_probe_budgets_are_linear_probes_on_draws_of_the_labels():
+    encoder, images = make_encoder(), make_images()
+    x, test = (E.embed(encoder, part) for part in (images.train_images, images.test_images))
+    found = E.probe_budgets(x, images.train_labels, test, images.test_labels, (2, 0), draws=3)
+    assert found.shape == (3, 2)
+    for draw in range(3):
+        for j, share in enumerate((2 * 3 / 60, 1.0)):
+            probe = E.linear_probe(encoder, images, share, seed=draw)
+            assert probe.n_labels == (6, 60)[j] and found[draw, j] == pytest.approx(probe.accuracy)
+    with pytest.raises(ValueError, match="draws"):
+        E.probe_budgets(x, images.train_labels, test, images.test_labels, draws=0)
+    with pytest.raises(ValueError, match="each of budgets"):
+        E.probe_budgets(x, images.train_labels, test, images.test_labels, (-1,))
+
+
 def test_probe_scores_are_those_of_the_two_probes():
     encoder, images = make_encoder(), make_images()
     scores = E.probe_scores(encoder, images, seed=1)

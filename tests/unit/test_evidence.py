@@ -6,7 +6,7 @@ import signal
 import statistics
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ import torch
 from simclr_edu import evaluate, evidence
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
-from simclr_edu.pretrain import PretrainConfig, load_run
+from simclr_edu.pretrain import SHIPPED, PretrainConfig, load_run
 
 # `digits` is bundled and small: a comparison in seconds.
 SMALL = evidence.FewLabels(
@@ -147,6 +147,35 @@ def test_bad_settings_are_refused(changes, error, words):
 def test_a_dictionary_is_no_configuration(tmp_path):
     with pytest.raises(TypeError, match="FewLabels, got dict"):
         evidence.run_few_labels({}, tmp_path)
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Other processors round otherwise: 400 steps may end a little elsewhere, a probe hardly.
+@pytest.mark.slow
+@pytest.mark.skipif(not evidence.SHIPPED.exists(), reason="the results are not shipped yet")
+@pytest.mark.parametrize(
+    ("part", "tolerance"),
+    [
+        (evidence.Part(evidence.LIGHT, 1, 0, None), 0.02),
+        (evidence.Part(evidence.PROBE, 10, 0, 0), 0.005),
+    ],
+    ids=lambda value: getattr(value, "key", ""),
+)
+def test_the_shipped_results_can_be_computed_again(part, tolerance, tmp_path, one_thread):
+    results = evidence.shipped()
+    config = evidence.FewLabels()
+    assert results["config"] == json.loads(json.dumps(asdict(config)))
+    assert set(results["accuracy"]) == {p.key for p in evidence.parts(config)}
+    os.symlink(SHIPPED, tmp_path / "pretraining-0")  # the shipped encoder is that of seed 0
+    found = evidence._measure(config, part, tmp_path)
+    assert found == pytest.approx(results["accuracy"][part.key], abs=tolerance)
 
 
 KILLED = """

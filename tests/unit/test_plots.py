@@ -510,6 +510,22 @@ def test_label_budget_legend_follows_the_curves_and_only_chance_is_dotted():
     assert ":" not in [line.get_linestyle() for line in lines]
 
 
+def test_label_budget_counts_labels_a_class_where_it_is_told_their_number():
+    results = {"a": [[0.2, 0.6, 0.7], [0.4, 0.8, 0.9]], "b": [0.25, 0.9, 0.95]}
+    fig = plots.label_budget([0.001, 0.01, 1.0], results, at=0.001, per_class=1000)
+    ax = fig.axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "10", "all"]
+    assert ax.get_xlabel() == "labels a class (log scale)"
+    assert fig.get_suptitle() == "With 1 label a class, a is best: 30.0%"
+    assert "from 1 to all labels a class" in fig.alt_text
+    assert plots.label_budget([0.01, 1.0], {"b": [0.9, 0.95]}, at=1.0, per_class=1000).get_suptitle() == (
+        "With all labels, b is best: 95.0%"
+    )
+    # The spread of two draws that differ by .2 is .2 / sqrt(2), a standard deviation of a sample.
+    bars = ax.containers[0].lines[2][0].get_segments()
+    assert np.allclose([top[1] - bottom[1] for bottom, top in bars], 2 * 0.2 / np.sqrt(2))
+
+
 def test_neighbours_before_after_crosses_both_sides():
     fig = FIGURES["neighbours_before_after"]()
     assert len(by_gid(fig.axes[0], "other class").get_segments()) == 2 * 4
@@ -638,6 +654,7 @@ BAD = [
     (lambda: plots.label_budget([0, 1], {"a": [0, 1]}), ValueError, "fractions must be above 0"),
     (lambda: plots.label_budget([0.1, 1], {"a": [0.5]}), ValueError, r"must have shape \(2,\)"),
     (lambda: plots.label_budget([0.1, 1], {"a": [0.5, 1]}, at=0.3), ValueError, "at must be one of"),
+    (lambda: plots.label_budget([0.1, 1], {"a": [0.5, 1]}, per_class=0), ValueError, "per_class"),
     (lambda: plots.confusion(np.zeros((3, 3)), NAMES), ValueError, "not all zero"),
     (lambda: plots.confusion(np.eye(2), NAMES), ValueError, r"shape \(3, 3\), got \(2, 2\)"),
     (lambda: plots.factor_bars(["a"], [2.0], [0.0]), ValueError, "at most 1, got 2"),

@@ -103,6 +103,15 @@ def values_of(explorer):
     return {name: control.value for name, control in explorer.controls.items()}
 
 
+def test_the_label_budget_counts_labels_a_class_where_it_is_told_their_number():
+    explorer = widgets.label_budget_explorer((0.01, 1.0), {"a": [0.1, 0.2]}, chance=0.1, per_class=100)
+    slider = explorer.controls["fraction"]
+    assert [name for name, _ in slider.options] == ["1", "all"] and slider.description == "labels a class"
+    slider.value = 1.0
+    twin = plots.label_budget((0.01, 1.0), {"a": [0.1, 0.2]}, 0.1, at=1.0, per_class=100)
+    assert explorer.image.value == png(twin)
+
+
 def count_figures():
     gc.collect()
     return sum(issubclass(type(o), Figure) for o in gc.get_objects())

@@ -1,0 +1,213 @@
+"""Transfer: an encoder pretrained on drawn shapes, probed and fine-tuned on digits that people wrote.
+
+It is probed at h and at the pooled features, two linear layers before h. Beside it stand raw pixels, random
+encoders, a network from scratch under the same augmentation as fine-tuning, and an encoder pretrained on the
+digits themselves. Run by ``python -m simclr_edu transfer --out DIR`` on the pretraining runs of ``python -m
+simclr_edu evidence --out DIR``, which it makes where they are missing.
+
+Nothing is chosen on the digits: the settings of training with labels are those of
+:mod:`simclr_edu.evidence`, with fewer steps for so small a set (on training digits kept apart, five labels a
+class, 2,000 steps from scratch gave what 1,000 do). Digits are never flipped: a mirrored 2 is no digit.
+"""
+
+import json
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from simclr_edu._checks import check_int
+from simclr_edu.data import load_images
+from simclr_edu.evaluate import linear_probe
+from simclr_edu.evidence import FewLabels, Training, compute, label_share, pretrain_once, trained
+from simclr_edu.models import TinyEncoder, make_encoder
+from simclr_edu.pretrain import PretrainConfig, load_run
+
+RESULTS = "transfer.json"
+SHIPPED = Path(__file__).parent / "assets" / RESULTS
+PIXELS, RANDOM, SCRATCH = "raw pixels", "random encoder", "from scratch"
+FROZEN, EARLIER, TUNED = "shapes, frozen", "shapes, two layers earlier", "shapes, fine-tuned"
+OWN, RANDOM_EARLIER = "digits, frozen", "random, two layers earlier"
+METHODS: tuple[str, ...] = (FROZEN, EARLIER, TUNED, OWN, SCRATCH, PIXELS, RANDOM, RANDOM_EARLIER)
+PRETRAINED: tuple[str, ...] = (FROZEN, EARLIER, TUNED, OWN)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Every setting of the comparison.
+
+    Raises:
+        TypeError, ValueError: a number out of range, or no seed or budget.
+    """
+
+    source: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=200, device="cpu"))
+    """Its seed is replaced by each of ``seeds``, as that of ``target``."""
+    target: PretrainConfig = field(
+        default_factory=lambda: PretrainConfig(data="digits", epochs=100, flip=False, device="cpu")
+    )
+    """Pretraining on the pictures that the probe is about."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of pretraining."""
+    draws: int = 5
+    """Draws of the labels, the same for every method; also the seeds of random encoders."""
+    budgets: tuple[int, ...] = (1, 2, 5, 10, 0)
+    """Labels a class; 0 for all of them."""
+    tuned: Training = field(
+        default_factory=lambda: replace(FewLabels().tuned, steps_all=500)  # 1,438 pictures in all
+    )
+    scratch: Training = field(
+        default_factory=lambda: replace(FewLabels().scratch, steps=1000, steps_all=1000)
+    )
+
+    def __post_init__(self) -> None:
+        check_int(self.draws, "draws", 1)
+        if not self.seeds or not self.budgets:
+            raise ValueError(f"seeds and budgets must not be empty, got {self.seeds} and {self.budgets}")
+        for name in ("seeds", "budgets"):
+            for value in getattr(self, name):
+                check_int(value, f"each of {name}", 0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One accuracy of the comparison. ``seed`` is that of pretraining; None where nothing is pretrained."""
+
+    method: str
+    budget: int
+    draw: int
+    seed: int | None
+
+    @property
+    def key(self) -> str:
+        """Its name in the results file."""
+        pretrained = "" if self.seed is None else f", pretraining seed {self.seed}"
+        return f"{self.method}: {self.budget or 'all'} labels a class, draw {self.draw}{pretrained}"
+
+    @property
+    def needs(self) -> str | None:
+        """The pretraining run that it waits for."""
+        return (
+            None if self.seed is None else f"{'digits' if self.method == OWN else 'shapes'}, seed {self.seed}"
+        )
+
+
+def parts(config: Transfer) -> list[Part]:
+    """All accuracies that the comparison consists of, seed after seed."""
+    places = [(budget, draw) for budget in config.budgets for draw in range(config.draws)]
+    plain = [Part(method, b, d, None) for method in METHODS if method not in PRETRAINED for b, d in places]
+    return plain + [Part(m, b, d, s) for s in config.seeds for m in PRETRAINED for b, d in places]
+
+
+def run_transfer(
+    config: Transfer,
+    directory: str | os.PathLike[str],
+    workers: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Run what is missing of the comparison and return its results; see :func:`summary`.
+
+    Args:
+        config: every setting.
+        directory: where the pretraining runs and the results lie; made if it is not there. What a run before
+            this one, or one of :func:`simclr_edu.evidence.run_few_labels`, left there is kept.
+        workers: processes side by side; as many as the process may use cores if not given.
+        report: called with a line about each part as it ends.
+
+    Returns:
+        ``config``, ``machine``, ``date`` and ``accuracy``: a value from 0 to 1 for the ``key`` of each part.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit, or the directory holds results of other settings.
+    """
+    if not isinstance(config, Transfer):
+        raise TypeError(f"config must be a Transfer, got {type(config).__name__}")
+    return compute(config, parts(config), _pretrain, _measure, Path(directory) / RESULTS, workers, report)
+
+
+def summary(results: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """For each method, accuracies ``(draws, budgets)`` from 0 to 1, the means over the pretraining seeds.
+
+    Args:
+        results: as :func:`run_transfer` returns them.
+    """
+    config = results["config"]
+    return {
+        method: [
+            [
+                statistics.fmean(
+                    results["accuracy"][Part(method, budget, draw, seed).key]
+                    for seed in (config["seeds"] if method in PRETRAINED else [None])
+                )
+                for budget in config["budgets"]
+            ]
+            for draw in range(config["draws"])
+        ]
+        for method in METHODS
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The summary as lines of text: accuracies in percent, mean and standard deviation over the draws."""
+    budgets = results["config"]["budgets"]
+    lines = [f"{'labels a class':27s}" + "".join(f"{b or 'all':>13}" for b in budgets)]
+    for method, draws in summary(results).items():
+        columns = torch.tensor(draws).mul(100)  # (draws, budgets)
+        spread = columns.std(0) if len(draws) > 1 else torch.zeros(len(budgets))
+        cells = "".join(f"{f'{m:.1f} ± {s:.1f}':>13}" for m, s in zip(columns.mean(0), spread, strict=True))
+        lines.append(f"{method:27s}{cells}")
+    return "\n".join(lines)
+
+
+def shipped() -> dict[str, Any]:
+    """The comparison at full size that comes with the package, with its configuration, machine and date."""
+    return json.loads(SHIPPED.read_text(encoding="utf-8"))
+
+
+def pooled(encoder: nn.Module) -> nn.Module:
+    """The encoder ``tiny`` up to its pooling: without its two last groups of Linear, BatchNorm, ReLU.
+
+    Raises:
+        TypeError: another encoder.
+    """
+    if not isinstance(encoder, TinyEncoder):
+        raise TypeError(f"encoder must be tiny, whose layers are known, got {type(encoder).__name__}")
+    return nn.Sequential(*list(encoder.layers)[:-6])
+
+
+# What follows runs in the workers.
+
+
+def _run_folder(folder: Path, part: Part) -> Path:
+    # That of the few-label comparison for shapes, so that the same runs serve both.
+    return folder / f"{'digits-' if part.method == OWN else ''}pretraining-{part.seed}"
+
+
+def _pretrain(config: Transfer, part: Part, folder: Path) -> float:
+    assert part.seed is not None
+    settings = config.target if part.method == OWN else config.source
+    return pretrain_once(settings, part.seed, _run_folder(folder, part))
+
+
+def _measure(config: Transfer, part: Part, folder: Path) -> float:
+    """Accuracy on the test pictures of one part."""
+    images = load_images(config.target.data, image_size=config.target.image_size)
+    share = label_share(images, part.budget)
+    if part.method == PIXELS:
+        return linear_probe(None, images, share, seed=part.draw).accuracy
+    if part.seed is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(part.draw)
+            encoder = make_encoder(config.source.encoder, config.source.stem)
+    else:
+        encoder = load_run(_run_folder(folder, part)).encoder
+    if part.method in (TUNED, SCRATCH):
+        how = config.tuned if part.method == TUNED else config.scratch
+        return trained(encoder, images, share, part.draw, how, config.target)
+    if part.method in (EARLIER, RANDOM_EARLIER):
+        encoder = pooled(encoder)
+    return linear_probe(encoder, images, share, seed=part.draw).accuracy
