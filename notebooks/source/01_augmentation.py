@@ -169,8 +169,8 @@ plots.show(plots.image_grid(views, columns=5, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # At 32 pixels on the course's data, with the settings that notebook 04 trains with, printed below. Its crops keep at
-# least 40% of the area, where the paper goes down to 8%: a small piece of a silhouette on a plain ground shows hardly
-# anything of it.
+# least 60% of the area, where the paper goes down to 8%: a small piece of a silhouette on a plain ground shows hardly
+# anything of it, and these silhouettes lie anywhere in the picture.
 
 # %% slideshow={"slide_type": "-"}
 widgets.augmentation_explorer(data.train_images[3], seed=SEED)
