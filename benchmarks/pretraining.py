@@ -50,7 +50,7 @@ class Settings:
 
 
 SETTINGS = (
-    Settings(4e-3, 0.2, 0.4),  # the defaults of this package
+    Settings(4e-3, 0.2, 0.4),  # as photographs had it from the start
     Settings(3e-3, 0.2, 0.2),  # proposed for lightly's transform and loss
     Settings(3e-3, 0.5, 0.08),  # temperature and crops of lightly's benchmark
     Settings(3e-3, 0.1, 0.2),

@@ -77,7 +77,7 @@ class FewLabels:
     budgets: tuple[int, ...] = (1, 2, 5, 10, 50, 0)
     """Labels a class; 0 for all of them."""
     tuned: Training = Training(
-        steps=1000, steps_all=4000, lr=1e-3, head="probe", encoder_lr=0.3, batch_norm="frozen"
+        steps=500, steps_all=2000, lr=1e-3, head="probe", encoder_lr=0.3, batch_norm="frozen"
     )
     scratch: Training = Training(steps=8000, steps_all=8000, lr=3e-3)
     light: Training = Training(steps=400, steps_all=800, lr=1e-3, light=True, batch_size=128)
