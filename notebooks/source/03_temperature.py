@@ -375,8 +375,8 @@ title = "Lower left would be best, and no temperature gets there: the more even,
 plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0], title))
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
-# Good alignment does not make a good probe: 0.05 is the best aligned, and the worst in the probe. In these runs the probe
-# goes with evenness: 0.05 is the least even. Five points on a line prove no rule.
+# Good alignment alone does not make a good probe: 0.05 is the best aligned, and the worst in the probe. It is also the
+# least even. That fits Wang and Isola's reading, but five temperatures prove no rule.
 
 # %% slideshow={"slide_type": "skip"}
 for i, tau in enumerate(TAUS):
