@@ -15,13 +15,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
 from torch import nn
 
-from simclr_edu import __version__, data, distributed, evaluate, evidence, transfer
+from simclr_edu import __version__, arms, data, distributed, evaluate, evidence, transfer
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import (
@@ -127,22 +127,37 @@ class Probe:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Few labels, fairly: probe and fine-tune 3 encoders on 5 draws of each budget, train from scratch on the
-    same labels, and print the table. Goes on where it stopped."""
+    """Run a comparison that ships with the package, and print its table. Goes on where it stopped.
+
+    few-labels: probe and fine-tune 3 encoders on 5 draws of each budget, train from scratch on those labels.
+    arms: pretrain with flips, crops, colours, and all of them, at two lengths, 3 seeds each.
+    """
 
     out: Path
     """Folder of the comparison: made if it is not there."""
+    what: Literal["few-labels", "arms"] = "few-labels"
+    """Which comparison."""
     data: str = "shapes"
     """Data set to pretrain, probe and train on."""
     workers: int | None = None
-    """Processes side by side; one a core if not given."""
+    """Processes side by side, of the few labels; one a core if not given. The arms take one."""
 
     def run(self) -> dict[str, Any]:
+        def report(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        if self.what == "arms":
+            if self.workers is not None:
+                raise ValueError("--workers goes with --what few-labels; the arms take one process")
+            of_arms = arms.Arms()
+            of_arms = replace(of_arms, pretraining=replace(of_arms.pretraining, data=self.data))
+            measured = arms.run_arms(of_arms, self.out, report)
+            print(arms.table(measured))
+            rows = {str(epochs): arms.summary(measured, epochs) for epochs in of_arms.epochs}
+            return {"arms": rows, "directory": str(self.out)}
         config = evidence.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
-        results = evidence.run_few_labels(
-            config, self.out, self.workers, report=lambda line: print(line, file=sys.stderr, flush=True)
-        )
+        results = evidence.run_few_labels(config, self.out, self.workers, report)
         print(evidence.table(results))
         return {"few_labels": evidence.summary(results), "directory": str(self.out)}
 

@@ -172,6 +172,35 @@ class ImageSet:
             test_factors=_take(self.test_factors, test),
         )
 
+    def with_validation(self, n: int, seed: int = 0) -> "ImageSet":
+        """Return a set whose test images are ``n`` of the train images, taken out of those.
+
+        For choosing a setting: what is compared on it leaves the real test images unread. Each class has its
+        share of both parts. Unlabeled images are kept as they are.
+
+        Args:
+            n: images to take out, 1 to all but one.
+            seed: which images; the same seed gives the same split.
+
+        Raises:
+            TypeError: a number is not whole.
+            ValueError: a number is out of range.
+        """
+        check_int(n, "n", 1, len(self.train_images) - 1)
+        validation = _stratified_choice(self.train_labels, n, check_int(seed, "seed", 0))
+        kept = torch.ones(len(self.train_labels), dtype=torch.bool)
+        kept[validation] = False
+        train = kept.nonzero()[:, 0]
+        return replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=self.train_labels[train],
+            train_factors=_take(self.train_factors, train),
+            test_images=self.train_images[validation],
+            test_labels=self.train_labels[validation],
+            test_factors=_take(self.train_factors, validation),
+        )
+
 
 def load_images(
     name: str,

@@ -185,7 +185,7 @@ def compute(
     workers = _usable_cores() if workers is None else check_int(workers, "workers", 1)
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    results = _read_results(path, config)
+    results = read_results(path, config)
     missing = [part for part in todo if part.key not in results["accuracy"]]
     waiting: dict[str, list[Computed]] = {}
     for part in missing:
@@ -292,9 +292,14 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
         file.write((json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _read_results(path: Path, config: Any) -> dict[str, Any]:
+def read_results(path: Path, config: Any, measured: str = "accuracy") -> dict[str, Any]:
+    """The results at ``path``, or new ones without a figure in ``measured``, written there.
+
+    Raises:
+        ValueError: the file holds something else, or results of other settings.
+    """
     settings = json.loads(json.dumps(asdict(config)))  # as it comes back from the file: tuples are lists
-    new = {"config": settings, "machine": _machine(), "date": "", "accuracy": {}}
+    new = {"config": settings, "machine": _machine(), "date": "", measured: {}}
     if not path.exists():
         write_results(path, new)
         return new

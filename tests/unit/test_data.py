@@ -152,6 +152,31 @@ def test_subset_depends_on_the_seed_alone():
     assert not torch.equal(first, other)
 
 
+def test_validation_is_taken_out_of_the_train_images_alone():
+    images = make_set(60, 24)
+    part = images.with_validation(18, seed=3)
+    train, validation = (f["hue"].long() for f in (part.train_factors, part.test_factors))
+    # the factor numbers the train images: each is on one side, with its own pixels and label
+    assert sorted(torch.cat([train, validation]).tolist()) == sorted(
+        images.train_factors["hue"].long().tolist()
+    )
+    assert len(validation) == 18
+    assert torch.equal(part.test_images, images.train_images[validation])
+    assert torch.equal(part.test_labels, images.train_labels[validation])
+    assert torch.equal(part.train_images, images.train_images[train])
+    assert torch.equal(part.train_labels, images.train_labels[train])
+    counts = torch.bincount(part.test_labels)
+    assert counts.max() - counts.min() <= 1
+    assert torch.equal(images.with_validation(18, seed=3).test_factors["hue"], part.test_factors["hue"])
+    assert not torch.equal(images.with_validation(18, seed=4).test_factors["hue"], part.test_factors["hue"])
+
+
+@pytest.mark.parametrize("n", [0, 30])
+def test_validation_leaves_something_to_train_on(n):
+    with pytest.raises(ValueError, match="must be from 1 to 29"):
+        make_set(30, 24).with_validation(n)
+
+
 @pytest.mark.parametrize(("n_train", "n_test"), [(0, 5), (31, 5), (5, 13)])
 def test_subset_refuses_impossible_sizes(n_train, n_test):
     with pytest.raises(ValueError, match="must be from 1 to"):
