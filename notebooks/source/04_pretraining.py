@@ -324,8 +324,8 @@ assert all((v[1:] > this_run[1:] + 0.1).all() for v in long_run)
 # ## What is the head for?
 #
 # Short runs from scratch that differ in the head alone: none at all (the loss compares the representation itself), one linear
-# layer, and the nonlinear head. Three seeds each, then a linear probe on the representation. It is the average over the picture
-# here: the two linear layers that `tiny` has behind it are left out, for they are the first part of a head already.
+# layer, and the nonlinear head. Three seeds each, then a linear probe on $h$ and on $z$. Here $h$ is the average over the picture:
+# the two linear layers that `tiny` has behind it are left out, for they are the first part of a head already.
 #
 # *Before you run the next cells: in the paper none is more than 10 points behind, linear about 3. And here?*
 
@@ -352,18 +352,25 @@ def train_with(head: str, seed: int, epochs: int = 4) -> SimCLR:
 
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-probed = torch.empty(3, 3)  # (heads, seeds)
+probed = torch.empty(3, 3, 2)  # (heads, seeds, h and z)
 for row, head in enumerate(HEADS):
     for seed in range(3):
-        probed[row, seed] = evaluate.linear_probe(train_with(head, seed).encoder, data).accuracy
-    print(f"{head:15s}", "  ".join(f"seed {k}: {v:.1%}" for k, v in enumerate(probed[row])))
-gap = 100 * (probed[2].mean() - probed.mean(1))  # (3,) points
-title = f"Behind the nonlinear head: no head by {gap[0]:.0f} points, a linear one by {gap[1]:.0f}"
-plots.show(plots.bar_with_error(list(HEADS), probed.mean(1), probed.std(1), chance=0.1, title=title))
-assert probed[2].mean() > probed[0].mean() + 0.05
+        model = train_with(head, seed)
+        for k, level in enumerate(("h", "z")):  # 2,000 labels
+            probed[row, seed, k] = evaluate.linear_probe(model, data, 0.2, level=level).accuracy
+h, z = probed.unbind(2)  # (heads, seeds)
+for row, head in enumerate(HEADS):
+    print(
+        f"{head:15s} h {h[row].mean():.1%} ± {h[row].std():.1%}   z {z[row].mean():.1%} ± {z[row].std():.1%}"
+    )
+title = f"No head: {100 * (h[2] - h[0]).mean():.0f} points behind the nonlinear one (h, three seeds)"
+plots.show(plots.bar_with_error(list(HEADS), h.mean(1), h.std(1), chance=0.1, title=title))
+assert h[2].mean() > h[0].mean() + 0.03 and h[2].mean() > z[2].mean() + 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# HEADTEXT
+# As in the paper, no head is far behind, and with a head $h$ is ahead of $z$, which the loss compares (with none, the two are
+# the same). Linear and nonlinear lie within each other's spread over the seeds. These are runs of 4 epochs on 4,000 pictures; what
+# long training makes of the differences they cannot say, nor **why** a head helps: the conjecture above is not tested here.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Stop and resume
