@@ -43,7 +43,7 @@ distance = torch.cdist(flat, flat)  # (1000, 1000), between test pictures, in pi
 # %% [markdown] slideshow={"slide_type": "notes"}
 # Times are for two CPU cores. Each notebook runs on its own: any section can be run right after the set-up cell at
 # its top. Where a trained encoder is needed, your own is taken if you have run notebook 04, else one that
-# comes with the package.
+# comes with the package (notebook 05 asks for a run of at least 100 epochs).
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Three ways to learn from pictures
