@@ -10,7 +10,6 @@ Nothing is chosen on the digits: the settings of training with labels are those 
 class, 2,000 steps from scratch gave what 1,000 do). Digits are never flipped: a mirrored 2 is no digit.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from simclr_edu.models import TinyEncoder, make_encoder
 from simclr_edu.pretrain import PretrainConfig, load_run
 
 RESULTS = "transfer.json"
-SHIPPED = Path(__file__).parent / "assets" / RESULTS
 PIXELS, RANDOM, SCRATCH = "raw pixels", "random encoder", "from scratch"
 FROZEN, EARLIER, TUNED = "shapes, frozen", "shapes, two layers earlier", "shapes, fine-tuned"
 OWN, RANDOM_EARLIER = "digits, frozen", "random, two layers earlier"
@@ -161,11 +159,6 @@ def table(results: dict[str, Any]) -> str:
         cells = "".join(f"{f'{m:.1f} ± {s:.1f}':>13}" for m, s in zip(columns.mean(0), spread, strict=True))
         lines.append(f"{method:27s}{cells}")
     return "\n".join(lines)
-
-
-def shipped() -> dict[str, Any]:
-    """The comparison at full size that comes with the package, with its configuration, machine and date."""
-    return json.loads(SHIPPED.read_text(encoding="utf-8"))
 
 
 def pooled(encoder: nn.Module) -> nn.Module:

@@ -159,7 +159,6 @@ def one_thread():
 
 # Other processors round otherwise: 400 steps may end a little elsewhere, a probe hardly.
 @pytest.mark.slow
-@pytest.mark.skipif(not evidence.SHIPPED.exists(), reason="the results are not shipped yet")
 @pytest.mark.parametrize(
     ("part", "tolerance"),
     [
