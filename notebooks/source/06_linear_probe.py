@@ -536,7 +536,7 @@ def train_head(x: torch.Tensor, y: torch.Tensor, l2: float, lr: float, epochs: i
     return head
 
 
-# %% slideshow={"slide_type": "-"}
+# %% slideshow={"slide_type": "subslide"}
 fit = evaluate.fit_linear(features, labels, test_features, test_labels, seed=SEED)
 std, mean = torch.std_mean(features, dim=0, correction=0)  # (D,) of the training set
 std = torch.where(std > 0, std, 1.0)
