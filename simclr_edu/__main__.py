@@ -130,7 +130,7 @@ class Evidence:
     """Run a comparison that ships with the package, and print its table. Goes on where it stopped.
 
     few-labels: probe and fine-tune 3 encoders on 5 draws of each budget, train from scratch on those labels.
-    arms: pretrain with flips, crops, colours, and all of them, at two lengths, 3 seeds each.
+    arms: pretrain with flips, crops, colours, both and neither, at two lengths.
     """
 
     out: Path

@@ -22,9 +22,9 @@ import torch
 
 from simclr_edu import diagnostics
 from simclr_edu._checks import check_choice, check_int
+from simclr_edu.comparison import read_results, spread, write_results
 from simclr_edu.data import ImageSet, load_images
-from simclr_edu.evaluate import embed, fit_linear, knn_accuracy, label_subset, probe_factor
-from simclr_edu.evidence import read_results, write_results
+from simclr_edu.evaluate import embed, fit_linear, knn_accuracy, probe_budgets, probe_factor
 from simclr_edu.pretrain import PretrainConfig, Run, pretrain
 
 RESULTS = "arms.json"
@@ -96,17 +96,13 @@ def measure(run: Run, images: ImageSet, labels: int = 10, draws: int = 5) -> dic
     """
     train_x, test_x = (embed(run.encoder, x) for x in (images.train_images, images.test_images))
     train_y, test_y, seed = images.train_labels, images.test_labels, run.config.seed
-    few = []
-    for draw in range(draws):
-        kept = label_subset(train_y, labels * images.num_classes / len(train_y), draw)
-        few.append(fit_linear(train_x[kept], train_y[kept], test_x, test_y, seed=draw).accuracy)
     augment, generator = run.config.augmentation(images.image_size), torch.Generator().manual_seed(0)
     views = augment.two_views(images.test_images[:_VIEWS], generator=generator)  # 2 of (256, 3, H, W)
     z1, z2 = (embed(run.model, v, level="z") for v in views)
     scores = {
         "linear": fit_linear(train_x, train_y, test_x, test_y, seed=seed).accuracy,
         "knn": knn_accuracy(train_x, train_y, test_x, test_y),
-        "few_labels": statistics.fmean(few),
+        "few_labels": probe_budgets(train_x, train_y, test_x, test_y, (labels,), draws).mean().item(),
         "contrastive": diagnostics.contrastive_accuracy(z1, z2),
     }
     if images.train_factors and images.test_factors:
@@ -174,7 +170,10 @@ def summary(results: dict[str, Any], epochs: int) -> dict[str, dict[str, tuple[f
     for arm in ARMS:
         runs = [results["scores"][key(arm, epochs, seed)] for seed in config["seeds"]]
         rows[arm] = {
-            score: _mean_and_spread([r[score] for r in runs]) for score in SCORES if score in runs[0]
+            score: (statistics.fmean(values), spread(values))
+            for score in SCORES
+            if score in runs[0]
+            for values in [[r[score] for r in runs]]
         }
     return rows
 
@@ -198,7 +197,3 @@ def table(results: dict[str, Any]) -> str:
 def shipped() -> dict[str, Any]:
     """The comparison at full size that comes with the package, with its configuration, machine and date."""
     return json.loads(SHIPPED.read_text(encoding="utf-8"))
-
-
-def _mean_and_spread(values: list[float]) -> tuple[float, float]:
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

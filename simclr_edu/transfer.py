@@ -11,7 +11,6 @@ class, 2,000 steps from scratch gave what 1,000 do). Digits are never flipped: a
 """
 
 import os
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +19,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from simclr_edu._checks import check_int
-from simclr_edu.data import load_images
+from simclr_edu import comparison
+from simclr_edu.comparison import (
+    Training,
+    check_plan,
+    compute,
+    fresh_encoder,
+    images_of,
+    label_share,
+    pretrain_once,
+    trained,
+)
 from simclr_edu.evaluate import linear_probe
-from simclr_edu.evidence import FewLabels, Training, compute, label_share, pretrain_once, trained
-from simclr_edu.models import TinyEncoder, make_encoder
+from simclr_edu.evidence import FewLabels
+from simclr_edu.models import TinyEncoder
 from simclr_edu.pretrain import PretrainConfig, load_run
 
 RESULTS = "transfer.json"
@@ -63,35 +71,17 @@ class Transfer:
     )
 
     def __post_init__(self) -> None:
-        check_int(self.draws, "draws", 1)
-        if not self.seeds or not self.budgets:
-            raise ValueError(f"seeds and budgets must not be empty, got {self.seeds} and {self.budgets}")
-        for name in ("seeds", "budgets"):
-            for value in getattr(self, name):
-                check_int(value, f"each of {name}", 0)
+        check_plan(self.seeds, self.draws, self.budgets)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One accuracy of the comparison. ``seed`` is that of pretraining; None where nothing is pretrained."""
-
-    method: str
-    budget: int
-    draw: int
-    seed: int | None
-
-    @property
-    def key(self) -> str:
-        """Its name in the results file."""
-        pretrained = "" if self.seed is None else f", pretraining seed {self.seed}"
-        return f"{self.method}: {self.budget or 'all'} labels a class, draw {self.draw}{pretrained}"
+class Part(comparison.Part):
+    """One accuracy of the comparison; its pretraining run is of shapes or, for one method, of the digits."""
 
     @property
     def needs(self) -> str | None:
         """The pretraining run that it waits for."""
-        return (
-            None if self.seed is None else f"{'digits' if self.method == OWN else 'shapes'}, seed {self.seed}"
-        )
+        run = super().needs
+        return run and f"{'digits' if self.method == OWN else 'shapes'}, {run}"
 
 
 def parts(config: Transfer) -> list[Part]:
@@ -133,20 +123,7 @@ def summary(results: dict[str, Any]) -> dict[str, list[list[float]]]:
     Args:
         results: as :func:`run_transfer` returns them.
     """
-    config = results["config"]
-    return {
-        method: [
-            [
-                statistics.fmean(
-                    results["accuracy"][Part(method, budget, draw, seed).key]
-                    for seed in (config["seeds"] if method in PRETRAINED else [None])
-                )
-                for budget in config["budgets"]
-            ]
-            for draw in range(config["draws"])
-        ]
-        for method in METHODS
-    }
+    return comparison.by_draw(results, METHODS, PRETRAINED)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -188,14 +165,12 @@ def _pretrain(config: Transfer, part: Part, folder: Path) -> float:
 
 def _measure(config: Transfer, part: Part, folder: Path) -> float:
     """Accuracy on the test pictures of one part."""
-    images = load_images(config.target.data, image_size=config.target.image_size)
+    images = images_of(config.target.data, config.target.image_size)
     share = label_share(images, part.budget)
     if part.method == PIXELS:
         return linear_probe(None, images, share, seed=part.draw).accuracy
     if part.seed is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(part.draw)
-            encoder = make_encoder(config.source.encoder, config.source.stem)
+        encoder = fresh_encoder(config.source, part.draw)
     else:
         encoder = load_run(_run_folder(folder, part)).encoder
     if part.method in (TUNED, SCRATCH):

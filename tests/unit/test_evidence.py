@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from simclr_edu import evaluate, evidence
+from simclr_edu import comparison, evaluate, evidence
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import SHIPPED, PretrainConfig, load_run
@@ -84,7 +84,7 @@ class TestRun:
         key = evidence.Part(evidence.TUNED, 0, 1, 0).key
         left = {**results, "accuracy": {k: v for k, v in results["accuracy"].items() if k != key}}
         os.symlink(folder / "pretraining-0", tmp_path / "pretraining-0")
-        evidence.write_results(tmp_path / evidence.RESULTS, left)
+        comparison.write_results(tmp_path / evidence.RESULTS, left)
         assert evidence.run_few_labels(SMALL, tmp_path, workers=1)["accuracy"] == results["accuracy"]
 
     def test_other_settings_and_foreign_files_are_refused(self, done, tmp_path):
