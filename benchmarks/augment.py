@@ -2,7 +2,7 @@
 
 All in one process on the same images, in turns, so that the ratios hold even where the speed does not.
 albumentations runs on one thread, on two of its own, and with OpenCV's; it counts with the best of them. The
-others use torch's threads, or one where they work picture by picture.
+others use torch's threads, or one where they work picture by picture. All keep freed memory, as in pretraining.
 Run ``python benchmarks/augment.py``; peers that are not installed are named and left out.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simclr_edu._memory import keep_freed_memory
 from simclr_edu.augment import SimCLRAugment, blur_kernel_size, torchvision_pipeline
 
 RECIPES = {
@@ -140,6 +141,7 @@ def contenders(recipe: dict) -> dict[str, tuple[Callable[[], object], int]]:
 
 def measure(calls: dict, rounds: int) -> dict:
     """Return the median views per second of each, over ``rounds`` turns."""
+    keep_freed_memory()  # as ``pretrain`` does: 64 views of 224 pixels are 38 MB, fetched anew by each call without it
     speeds: dict[Hashable, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, (call, views) in calls.items():

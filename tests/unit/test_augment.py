@@ -81,7 +81,7 @@ def assert_uniform(values: Tensor, low: float, high: float, slack: float = 1e-6)
     [
         *[(32, 32, 32), (17, 23, 32), (40, 31, 8), (90, 130, 33), (5, 7, 1), (96, 80, 96)],
         # Above 64 pixels: enlarged, shrunk, both at once, and a side that no band divides.
-        *[(60, 50, 224), (500, 400, 224), (300, 90, 128), (90, 130, 67)],
+        *[(60, 50, 224), (500, 400, 224), (300, 90, 128), (90, 130, 67), (900, 1200, 96)],
     ],
 )
 def test_crop_and_resize_equals_torchvision(height: int, width: int, size: int, channels: int) -> None:
@@ -110,7 +110,8 @@ def test_dense_products_as_used_on_a_gpu_equal_the_cpu_path(
     boxes = SimCLRAugment(20).draw(4, *side, rng(0)).boxes
     sigma = torch.tensor([0.1, 0.5, 1.0, 2.0])
     expected = augment.crop_and_resize(x, boxes, 20), augment.gaussian_blur(x, sigma, 7)
-    monkeypatch.setattr(augment, "_use_products", lambda x: True)
+    monkeypatch.setattr(augment.resample, "_use_products", lambda x: True)
+    monkeypatch.setattr(augment.operations, "block_for", lambda x, side: 0)
     torch.testing.assert_close(augment.crop_and_resize(x, boxes, 20), expected[0], **EXACT)
     torch.testing.assert_close(augment.gaussian_blur(x, sigma, 7), expected[1], **EXACT)
 
@@ -200,7 +201,10 @@ def test_operations_leave_their_input_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("height, width, size", [(32, 32, 32), (37, 50, 24), (20, 16, 40), (80, 70, 72)])
+@pytest.mark.parametrize(
+    "height, width, size",
+    [(32, 32, 32), (37, 50, 24), (20, 16, 40), (80, 70, 72), (256, 300, 224), (40, 60, 96)],
+)
 def test_chain_equals_torchvision(height: int, width: int, size: int, seed: int) -> None:
     x = images(10, height, width, seed)
     augmentation = SimCLRAugment(size, strength=1.0, blur=True)
@@ -221,11 +225,34 @@ def test_chain_equals_torchvision_in_every_order() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 3000, 10**9])
-def test_the_size_of_the_pieces_changes_nothing(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, augmentation = images(13, 16, 16), SimCLRAugment(16, blur=True)
+@pytest.mark.parametrize("size", [16, 80])
+def test_the_size_of_the_pieces_changes_nothing(
+    size: int, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, augmentation = images(13, size, size), SimCLRAugment(size, strength=1.0, blur=True)
     expected = augmentation(x, rng(0))
-    monkeypatch.setattr(augment, "_PIECE", piece)
+    for name in ("_SMALL_PIECE", "_LARGE_PIECE"):
+        monkeypatch.setattr(augment.pieces, name, piece)
     torch.testing.assert_close(augmentation(x, rng(0)), expected, **EXACT)
+
+
+@pytest.mark.parametrize("size", [72, 96, 130, 224])
+def test_windows_fit_in_the_memory_between_the_passes(size: int) -> None:
+    block = augment.bands.block_for(torch.empty(0), size)
+    assert 8 <= block <= 16 and size % block == 0
+    lengths = torch.arange(1, 700)
+    bands = augment.bands._resize_bands(lengths, 699, size, block, lengths % 2 == 0)
+    numbers = augment.bands.resize_numbers(torch.empty(1, 1, 699, 699), size)
+    assert max(bands.sides) ** 2 <= numbers and bands.shares.shape[:3] == (699, size // block, block)
+    torch.testing.assert_close(bands.shares.sum(3), torch.ones(699, size // block, block))
+
+
+def test_large_images_are_not_changed_by_what_lay_in_memory_before() -> None:
+    x, augmentation = images(6, 90, 100), SimCLRAugment(96, strength=1.0, blur=True)
+    p = augmentation.draw(6, 90, 100, rng(3))
+    together = augmentation.apply(x, p)
+    alone = [augmentation.apply(x[v : v + 1], p[v : v + 1]) for v in range(6)]
+    torch.testing.assert_close(torch.cat(alone), together, **EXACT)
 
 
 @pytest.mark.parametrize("switch", ["crop", "color", "flip"])
