@@ -2,7 +2,8 @@
 
 All in one process on the same images, in turns, so that the ratios hold even where the speed does not.
 albumentations runs on one thread, on two of its own, and with OpenCV's; it counts with the best of them. The
-others use torch's threads, or one where they work picture by picture. All keep freed memory, as in pretraining.
+others use torch's threads, or one where they work picture by picture. All keep freed memory, as in
+pretraining.
 Run ``python benchmarks/augment.py``; peers that are not installed are named and left out.
 """
 
@@ -141,7 +142,8 @@ def contenders(recipe: dict) -> dict[str, tuple[Callable[[], object], int]]:
 
 def measure(calls: dict, rounds: int) -> dict:
     """Return the median views per second of each, over ``rounds`` turns."""
-    keep_freed_memory()  # as ``pretrain`` does: 64 views of 224 pixels are 38 MB, fetched anew by each call without it
+    # As ``pretrain`` does: 64 views of 224 pixels are 38 MB, which each call would fetch anew.
+    keep_freed_memory()
     speeds: dict[Hashable, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, (call, views) in calls.items():

@@ -21,7 +21,7 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_edu import __version__, arms, data, distributed, evaluate, evidence, transfer
+from simclr_edu import __version__, arms, data, distributed, evaluate, evidence, training_steps, transfer
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import (
@@ -130,17 +130,18 @@ class Evidence:
     """Run a comparison that ships with the package, and print its table. Goes on where it stopped.
 
     few-labels: probe and fine-tune 3 encoders on 5 draws of each budget, train from scratch on those labels.
-    arms: pretrain with flips, crops, colours, both and neither, at two lengths.
+    arms: pretrain with flips, crops, colours, both and neither, at two lengths, 3 seeds each.
+    steps: train for ever longer with few labels, on training pictures held out.
     """
 
     out: Path
     """Folder of the comparison: made if it is not there."""
-    what: Literal["few-labels", "arms"] = "few-labels"
+    what: Literal["few-labels", "arms", "steps"] = "few-labels"
     """Which comparison."""
     data: str = "shapes"
     """Data set to pretrain, probe and train on."""
     workers: int | None = None
-    """Processes side by side, of the few labels; one a core if not given. The arms take one."""
+    """Processes side by side; one a core if not given. The arms take one."""
 
     def run(self) -> dict[str, Any]:
         def report(line: str) -> None:
@@ -148,7 +149,7 @@ class Evidence:
 
         if self.what == "arms":
             if self.workers is not None:
-                raise ValueError("--workers goes with --what few-labels; the arms take one process")
+                raise ValueError("--workers does not go with --what arms, which take one process")
             of_arms = arms.Arms()
             of_arms = replace(of_arms, pretraining=replace(of_arms.pretraining, data=self.data))
             measured = arms.run_arms(of_arms, self.out, report)
@@ -157,6 +158,11 @@ class Evidence:
             return {"arms": rows, "directory": str(self.out)}
         config = evidence.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
+        if self.what == "steps":
+            of_steps = training_steps.Steps(pretraining=config.pretraining)
+            longer = training_steps.run_steps(of_steps, self.out, self.workers, report)
+            print(training_steps.table(longer))
+            return {"steps": training_steps.summary(longer), "directory": str(self.out)}
         results = evidence.run_few_labels(config, self.out, self.workers, report)
         print(evidence.table(results))
         return {"few_labels": evidence.summary(results), "directory": str(self.out)}

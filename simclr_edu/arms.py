@@ -52,7 +52,7 @@ class Arms:
     """Its length, seed, crops and colours are replaced."""
     epochs: tuple[int, ...] = (20, 5)
     """Lengths of the runs."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Of weights, order, augmentation; also of the probe's validation split."""
     labels: int = 10
     """Labels a class that ``few_labels`` is measured with."""

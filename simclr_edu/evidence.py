@@ -103,7 +103,7 @@ def run_few_labels(
     """
     if not isinstance(config, FewLabels):
         raise TypeError(f"config must be a FewLabels, got {type(config).__name__}")
-    return compute(config, parts(config), _pretrain, _measure, Path(directory) / RESULTS, workers, report)
+    return compute(config, parts(config), pretrain_for, _measure, Path(directory) / RESULTS, workers, report)
 
 
 def by_draw(results: dict[str, Any]) -> dict[str, list[list[float]]]:
@@ -139,6 +139,29 @@ def summary(results: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def lead_by_seed(results: dict[str, Any], labels: int) -> list[float]:
+    """How far the probe is ahead of training from scratch for each pretraining seed, means over the draws.
+
+    Args:
+        results: as :func:`run_few_labels` returns them.
+        labels: a class; 0 for all of them.
+
+    Raises:
+        ValueError: the results do not hold that budget.
+    """
+    config, accuracy = results["config"], results["accuracy"]
+    if labels not in config["budgets"]:
+        raise ValueError(f"labels must be one of {config['budgets']}, got {labels}")
+    draws = range(config["draws"])
+    return [
+        statistics.fmean(
+            accuracy[Part(PROBE, labels, d, seed).key] - accuracy[Part(SCRATCH, labels, d, None).key]
+            for d in draws
+        )
+        for seed in config["seeds"]
+    ]
+
+
 def table(results: dict[str, Any]) -> str:
     """The summary as lines of text: accuracies in percent, mean and standard deviation over the draws."""
     lines = [
@@ -161,13 +184,13 @@ def shipped() -> dict[str, Any]:
 # What follows runs in the workers.
 
 
-def _run_folder(folder: Path, seed: int) -> Path:
+def run_folder(folder: Path, seed: int) -> Path:
     return folder / f"pretraining-{seed}"
 
 
-def _pretrain(config: FewLabels, part: Part, folder: Path) -> float:
+def pretrain_for(config: FewLabels, part: Part, folder: Path) -> float:
     assert part.seed is not None
-    return pretrain_once(config.pretraining, part.seed, _run_folder(folder, part.seed))
+    return pretrain_once(config.pretraining, part.seed, run_folder(folder, part.seed))
 
 
 def _measure(config: FewLabels, part: Part, folder: Path) -> float:
@@ -178,7 +201,7 @@ def _measure(config: FewLabels, part: Part, folder: Path) -> float:
     if part.seed is None:
         encoder = fresh_encoder(settings, part.draw)
     else:
-        encoder = load_run(_run_folder(folder, part.seed)).encoder
+        encoder = load_run(run_folder(folder, part.seed)).encoder
     if part.method == PROBE:
         return linear_probe(encoder, images, fraction=share, seed=part.draw).accuracy
     how = {TUNED: config.tuned, SCRATCH: config.scratch, LIGHT: config.light}[part.method]

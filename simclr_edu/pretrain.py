@@ -56,7 +56,7 @@ class PretrainConfig:
     data: str = "shapes"
     """Name of the data set, as ``load_images`` takes it."""
     encoder: str = "tiny"
-    """tiny, resnet18, resnet34, resnet50."""
+    """tiny, small, resnet18, resnet34, resnet50."""
     stem: str = "cifar"
     """cifar for small images, imagenet for 224 pixels."""
     projection_dim: int = 64

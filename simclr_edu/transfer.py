@@ -5,11 +5,15 @@ encoders, a network from scratch under the same augmentation as fine-tuning, and
 digits themselves. Run by ``python -m simclr_edu transfer --out DIR`` on the pretraining runs of ``python -m
 simclr_edu evidence --out DIR``, which it makes where they are missing.
 
-Nothing is chosen on the digits: the settings of training with labels are those of
-:mod:`simclr_edu.evidence`, with fewer steps for so small a set (on training digits kept apart, five labels a
-class, 2,000 steps from scratch gave what 1,000 do). Digits are never flipped: a mirrored 2 is no digit.
+Nothing is chosen on the test digits. Training from scratch has the settings of :mod:`simclr_edu.evidence`,
+with fewer steps for so small a set, and fine-tuning has the same. On training digits kept apart (300, two
+draws, one encoder): from scratch 76.5 and 92.2% at 2 and 10 labels a class with 1,000 steps, 75.8 and 93.3
+with 3,000; fine-tuned as on shapes, from the probe with BatchNorm frozen, 55.3 and 73.4; at the best of six
+other settings with the probe as head 59.9 and 85.8; as from scratch, with a new head, 73.2 at 2. Digits are
+never flipped: a mirrored 2 is no digit.
 """
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,6 +40,7 @@ from simclr_edu.models import TinyEncoder
 from simclr_edu.pretrain import PretrainConfig, load_run
 
 RESULTS = "transfer.json"
+SHIPPED = Path(__file__).parent / "assets" / RESULTS
 PIXELS, RANDOM, SCRATCH = "raw pixels", "random encoder", "from scratch"
 FROZEN, EARLIER, TUNED = "shapes, frozen", "shapes, two layers earlier", "shapes, fine-tuned"
 OWN, RANDOM_EARLIER = "digits, frozen", "random, two layers earlier"
@@ -63,9 +68,8 @@ class Transfer:
     """Draws of the labels, the same for every method; also the seeds of random encoders."""
     budgets: tuple[int, ...] = (1, 2, 5, 10, 0)
     """Labels a class; 0 for all of them."""
-    tuned: Training = field(
-        default_factory=lambda: replace(FewLabels().tuned, steps_all=500)  # 1,438 pictures in all
-    )
+    tuned: Training = field(default_factory=lambda: replace(FewLabels().scratch, steps=1000, steps_all=1000))
+    """As from scratch: only the weights at the start differ."""
     scratch: Training = field(
         default_factory=lambda: replace(FewLabels().scratch, steps=1000, steps_all=1000)
     )
@@ -136,6 +140,11 @@ def table(results: dict[str, Any]) -> str:
         cells = "".join(f"{f'{m:.1f} ± {s:.1f}':>13}" for m, s in zip(columns.mean(0), spread, strict=True))
         lines.append(f"{method:27s}{cells}")
     return "\n".join(lines)
+
+
+def shipped() -> dict[str, Any]:
+    """The comparison at full size that comes with the package, with its configuration, machine and date."""
+    return json.loads(SHIPPED.read_text(encoding="utf-8"))
 
 
 def pooled(encoder: nn.Module) -> nn.Module:

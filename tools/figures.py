@@ -8,6 +8,8 @@ A figure in Markdown names its origin right behind it, in a comment that no read
     97.5%<!-- 06: SimCLR +linear +([\\d.]+) -->         the pattern's group in notebook 06's saved outputs
     21.3 points<!-- few_labels: 10 / lead -->          a results file of the package, keys divided by " / ":
                                                        arms: 20 / crop only / linear / mean
+                                                       training_steps: from scratch / 10 / 8000
+                                                       transfer: from scratch / 5 / mean
     69.3%<!-- source: Chen et al. 2020, Table 6 -->    one of SOURCES, compared with nothing
 
 A table is filled in between a line that names its origin and `<!-- end -->`:
@@ -23,6 +25,7 @@ hold shares from 0 to 1; a figure with % or points behind it is 100 times that.
 import argparse
 import json
 import re
+import statistics
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -73,7 +76,13 @@ class FigureProblem(Exception):
 
 
 def _few_labels(found: dict[str, Any]) -> dict[str, Any]:
-    return {str(row["labels"] or "all"): row for row in evidence.summary(found)}
+    rows = {str(row["labels"] or "all"): row for row in evidence.summary(found)}
+    for row in rows.values():
+        leads = evidence.lead_by_seed(found, row["labels"])
+        row["lead by seed"] = {
+            str(seed): lead for seed, lead in zip(found["config"]["seeds"], leads, strict=True)
+        }
+    return rows
 
 
 def _arms(found: dict[str, Any]) -> dict[str, Any]:
@@ -89,8 +98,38 @@ def _arms(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _steps(found: dict[str, Any]) -> dict[str, Any]:
+    from simclr_edu import training_steps
+
+    return {
+        who: {
+            str(labels): {str(steps): statistics.fmean(draws) for steps, draws in column.items()}
+            for labels, column in budgets.items()
+        }
+        for who, budgets in training_steps.summary(found).items()
+    }
+
+
+def _transfer(found: dict[str, Any]) -> dict[str, Any]:
+    from simclr_edu import transfer
+
+    budgets = [str(n or "all") for n in found["config"]["budgets"]]
+    return {
+        method: {
+            budget: {"mean": statistics.fmean(column), "std": statistics.stdev(column)}
+            for budget, column in zip(budgets, zip(*draws, strict=True), strict=True)
+        }
+        for method, draws in transfer.summary(found).items()
+    }
+
+
 # How a results file is read: its summary, by keys. One that is not named here is read as it is.
-READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"few_labels": _few_labels, "arms": _arms}
+READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "few_labels": _few_labels,
+    "arms": _arms,
+    "training_steps": _steps,
+    "transfer": _transfer,
+}
 
 
 def number(text: str) -> float:

@@ -124,6 +124,19 @@ def test_the_summary_pairs_the_draws():
     assert row["lead_error"] == pytest.approx(statistics.stdev([0.31, 0.41]) / 2**0.5)
 
 
+def test_the_lead_of_each_pretraining_seed_is_its_own():
+    results = results_of(
+        lambda p: {evidence.PROBE: 0.6, evidence.SCRATCH: 0.3}.get(p.method, 0.5)
+        + (0.1 if p.seed else 0.0)
+        + 0.05 * p.draw
+    )
+    labels, seeds = results["config"]["budgets"][0], results["config"]["seeds"]
+    expected = [0.4 if seed else 0.3 for seed in seeds]
+    assert evidence.lead_by_seed(results, labels) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="labels must be one of"):
+        evidence.lead_by_seed(results, 7)
+
+
 def test_the_default_comparison_is_the_one_that_is_promised():
     config = evidence.FewLabels()
     assert len(config.seeds) == 3 and config.draws == 5 and config.budgets == (1, 2, 5, 10, 50, 0)

@@ -20,7 +20,7 @@ from simclr_edu.models import ProjectionHead, SimCLR, WeightsError, feature_dim,
 
 
 @pytest.mark.parametrize(
-    ("name", "dim"), [("tiny", 128), ("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)]
+    ("name", "dim"), [("tiny", 128), ("small", 512), ("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)]
 )
 def test_each_encoder_returns_its_feature_dim(name, dim):
     encoder = make_encoder(name).eval()
@@ -96,7 +96,10 @@ def test_an_encoder_of_your_own_is_measured_and_left_as_it_was():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: make_encoder("vgg"), "encoder must be one of tiny, resnet18, resnet34, resnet50, got 'vgg'"),
+        (
+            lambda: make_encoder("vgg"),
+            "encoder must be one of tiny, small, resnet18, resnet34, resnet50, got 'vgg'",
+        ),
         (
             lambda: make_encoder("resnet18", stem="imgnet"),
             "stem must be one of cifar, imagenet, got 'imgnet'",
@@ -278,6 +281,7 @@ def test_a_file_that_would_run_code_is_refused(monkeypatch, hub, tmp_path):
     [
         (("tiny", "cifar", "imagenet"), "trained in resnet18, resnet34, resnet50 .* none for tiny$"),
         (("tiny", "imagenet", "imagenet"), "none for tiny$"),
+        (("small", "imagenet", "imagenet"), "none for small$"),
         (
             ("resnet50", "cifar", "imagenet"),
             "with stem 'imagenet', there are none for resnet50 with stem 'cifar'",

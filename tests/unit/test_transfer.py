@@ -1,7 +1,8 @@
 """The comparison on digits: what it computes, and that it is drawn from its own file."""
 
 import json
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from simclr_edu import evaluate, evidence, transfer
 from simclr_edu.data import load_images
 from simclr_edu.models import make_encoder
-from simclr_edu.pretrain import PretrainConfig, load_run
+from simclr_edu.pretrain import SHIPPED, PretrainConfig, load_run
 
 # Pretrained on digits twice over, once with flips: in seconds.
 TRAINING = evidence.Training(steps=2, steps_all=3, lr=1e-3)
@@ -109,3 +110,16 @@ def test_bad_settings_are_refused(changes, error, words):
 def test_a_dictionary_is_no_configuration(tmp_path):
     with pytest.raises(TypeError, match="Transfer, got dict"):
         transfer.run_transfer({}, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [transfer.FROZEN, transfer.EARLIER])
+def test_the_shipped_results_can_be_computed_again(method, tmp_path):
+    results, config = transfer.shipped(), transfer.Transfer()
+    assert results["config"] == json.loads(json.dumps(asdict(config)))
+    assert set(results["accuracy"]) == {p.key for p in transfer.parts(config)}
+    os.symlink(SHIPPED, tmp_path / "pretraining-0")  # the shipped encoder is that of seed 0
+    part = transfer.Part(method, 5, 0, 0)
+    assert transfer._measure(config, part, tmp_path) == pytest.approx(
+        results["accuracy"][part.key], abs=0.006
+    )
