@@ -409,7 +409,8 @@ def after(steps: int, objective) -> tuple[torch.Tensor, float]:
     model = SimCLR(make_encoder("tiny"), 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     augmentation, generator = run.config.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
-    for batch in data.train_images[: steps * 128].split(128):
+    for step in range(steps):
+        batch = data.train_images[step * 128 : step * 128 + 128]  # (128, 3, 32, 32)
         v1, v2 = augmentation.two_views(batch, generator=generator)
         loss = objective(*model(torch.cat([v1, v2]))[1].chunk(2))  # of z (256, 64)
         optimizer.zero_grad()

@@ -44,7 +44,8 @@ def make_views(x: Tensor, parameters: AugmentParameters, size: int, kernel_size:
         views = here[:, :-MORE_CHANNELS]
         make.resize(start, views)
         if jitter is not None:
-            jitter(here, start, [min(max(e - start, 0), len(here)) for e in edges], between)
+            local = [min(max(e - start, 0), len(here)) for e in edges]
+            jitter(here, start, local, None if between is None else between[: len(here)])
         make.finish(start, views)
     return out
 

@@ -247,6 +247,16 @@ def test_windows_fit_in_the_memory_between_the_passes(size: int) -> None:
     torch.testing.assert_close(bands.shares.sum(3), torch.ones(699, size // block, block))
 
 
+@pytest.mark.filterwarnings("error")  # an output of the wrong size is resized, with a warning
+@pytest.mark.parametrize("views", [1, 2, 5, 7])
+def test_a_last_piece_that_is_smaller(views: int) -> None:
+    x, augmentation = images(views, 80, 80), SimCLRAugment(80, strength=1.0, blur=True)
+    p = augmentation.draw(views, 80, 80, rng(views))
+    p.jitter[:] = True
+    got = augmentation.apply(x, p)
+    torch.testing.assert_close(got, by_torchvision(x, p, 80, augmentation.kernel_size), **EXACT)
+
+
 def test_large_images_are_not_changed_by_what_lay_in_memory_before() -> None:
     x, augmentation = images(6, 90, 100), SimCLRAugment(96, strength=1.0, blur=True)
     p = augmentation.draw(6, 90, 100, rng(3))

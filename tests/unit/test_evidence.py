@@ -126,9 +126,11 @@ def test_the_summary_pairs_the_draws():
 
 def test_the_lead_of_each_pretraining_seed_is_its_own():
     results = results_of(
-        lambda p: {evidence.PROBE: 0.6, evidence.SCRATCH: 0.3}.get(p.method, 0.5)
-        + (0.1 if p.seed else 0.0)
-        + 0.05 * p.draw
+        lambda p: (
+            {evidence.PROBE: 0.6, evidence.SCRATCH: 0.3}.get(p.method, 0.5)
+            + (0.1 if p.seed else 0.0)
+            + 0.05 * p.draw
+        )
     )
     labels, seeds = results["config"]["budgets"][0], results["config"]["seeds"]
     expected = [0.4 if seed else 0.3 for seed in seeds]
