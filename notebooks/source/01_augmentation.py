@@ -345,7 +345,7 @@ trio = torch.stack([a, b, other])  # (3, 3, 224, 224)
 drawn = [jitter(trio, generator=torch.Generator().manual_seed(seed)) for seed in range(40)]
 
 
-def overlap(x: torch.Tensor, y: torch.Tensor, bins: int = 32) -> float:
+def overlap(x: torch.Tensor, y: torch.Tensor, bins: int = 16) -> float:
     counts = [torch.stack([torch.histc(c, bins, 0, 1) for c in image]) for image in (x, y)]  # (3, bins) each
     return torch.minimum(*counts).sum().item() / x.numel()
 

@@ -383,8 +383,8 @@ assert found["hue all round"]["hue in h"] < found["as it is"]["hue in h"] - 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The flip it is: without it `x` is read even from $z$ (one run each). After three epochs hue is still there in part, in $h$ more
-# than in $z$. It is lower where it was turned all the way round, but `x` in $h$ moved as much between the same two runs: with one
-# run each, do not build on that. The long run did without hue all the same. So an augmentation
+# than in $z$. It is lower where it was turned all the way round, but `x` in $h$, which that does not touch, moved as well: with
+# one run each, do not build on that. The long run did without hue all the same. So an augmentation
 # that changes a factor need not remove it; a factor that no longer helps to find the positive goes; and one that would
 # help may go too. (Why the hue does, we did not test.)
 #
