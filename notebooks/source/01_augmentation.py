@@ -388,7 +388,9 @@ plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=tit
 # %% slideshow={"slide_type": "-"}
 shipped = arms.shipped()
 long, short = (arms.summary(shipped, epochs) for epochs in (20, 5))
-print(f"run on {shipped['date']}, torch {shipped['machine']['torch']}, mean ± deviation of 3 seeds, in percent")
+print(
+    f"run on {shipped['date']}, torch {shipped['machine']['torch']}, mean ± deviation of 3 seeds, in percent"
+)
 for epochs, rows in ((5, short), (20, long)):
     print(f"{epochs} epochs")
     for name, row in rows.items():
@@ -409,7 +411,9 @@ plots.show(plots.bar_with_error(list(bars), means, spreads, chance=0.1, title=ti
 assert linear["crop only"][0] <= 0.35 and linear["crop only"][0] < means[0]
 assert linear["crop + colour"][0] > linear["colour only"][0] + 0.05 > linear["crop only"][0] + 0.3
 for seed in shipped["config"]["seeds"]:
-    pair, alone = (shipped["scores"][arms.key(a, 5, seed)]["linear"] for a in ("crop + colour", "colour only"))
+    pair, alone = (
+        shipped["scores"][arms.key(a, 5, seed)]["linear"] for a in ("crop + colour", "colour only")
+    )
     assert alone > pair, seed
 
 # %% [markdown] slideshow={"slide_type": "fragment"}

@@ -403,6 +403,7 @@ assert found["hue all round"]["hue in h"] < found["as it is"]["hue in h"] - 0.05
 # Here is one made on purpose: forty steps by the loss $-\cos(z_1, z_2)$, without negatives; beside it the same forty steps by
 # NT-Xent, and the network before any step. All three are looked at as a training step sees them, with BatchNorm in training mode.
 
+
 # %% slideshow={"slide_type": "-"}
 def after(steps: int, objective) -> tuple[torch.Tensor, float]:
     torch.manual_seed(SEED)
@@ -422,6 +423,7 @@ def after(steps: int, objective) -> tuple[torch.Tensor, float]:
 
 def pull_only(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
     return -F.cosine_similarity(z1, z2).mean()
+
 
 # %% slideshow={"slide_type": "subslide"}
 untrained, _ = after(0, pull_only)

@@ -290,7 +290,9 @@ NAMES = {evidence.PROBE: "SimCLR, linear probe", evidence.TUNED: "SimCLR, fine-t
 NAMES |= {evidence.SCRATCH: "from scratch, fair", evidence.LIGHT: "from scratch, light"}
 four = {NAMES[method]: curve for method, curve in curves.items()}
 fair = 100 * (mean[evidence.PROBE] - mean[evidence.SCRATCH])[ten].item()
-title = f"Ten labels a class: {fair:.0f} points ahead of 8,000 steps from scratch, {unfair:.0f} of the light one"
+title = (
+    f"Ten labels a class: {fair:.0f} points ahead of 8,000 steps from scratch, {unfair:.0f} of the light one"
+)
 plots.show(plots.label_budget(shares, four, chance=0.1, title=title, per_class=PER_CLASS))
 
 # %% slideshow={"slide_type": "subslide"}
@@ -479,7 +481,9 @@ assert (level["shapes, h"] < level["raw pixels"]).all()
 # *Before you run the next cell: at five labels a class, is it better to start from shapes or from nothing?*
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-stored = {name: torch.tensor(c) for name, c in transfer.summary(transfer.shipped()).items()}  # (draws, budgets)
+stored = {
+    name: torch.tensor(c) for name, c in transfer.summary(transfer.shipped()).items()
+}  # (draws, budgets)
 rows = (transfer.TUNED, transfer.OWN, transfer.SCRATCH, transfer.PIXELS)
 title = "Digits: starting from shapes is no better than starting from nothing"
 plots.show(
