@@ -18,21 +18,13 @@
 import torch
 import torch.nn.functional as F
 
-from simclr_edu import (
-    evaluate,
-    evidence,
-    exercises,
-    plots,
-    profiles,
-    results,
-    training_steps,
-    transfer,
-    widgets,
-)
+from simclr_edu import evaluate, evidence, exercises, plots, profiles, results, transfer, widgets
 from simclr_edu.data import load_images
 from simclr_edu.evaluate import state_hash
 from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import SHIPPED, course_run, load_run
+from simclr_edu.training_steps import shipped as shipped_steps
+from simclr_edu.training_steps import table as steps_table
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -40,6 +32,10 @@ print(profiles.describe(seed=SEED))
 run = course_run()
 data = load_images(run.config.data)
 encoder, best = run.encoder, load_run(SHIPPED)  # notebook 04's own run if there is one; the one that ships
+shapes, shipped = (
+    load_images("shapes"),
+    evidence.shipped(),
+)  # the comparison at few labels, run once at full size
 torch.manual_seed(SEED)
 untrained = make_encoder(run.config.encoder, run.config.stem)
 
@@ -201,7 +197,7 @@ plots.show(
 # *Before you run the next cells: flips make `x` useless for finding the positive. In which of the three places will it be gone?*
 
 # %% slideshow={"slide_type": "-"}
-shapes, FEW = load_images("shapes"), (1, 2, 5, 10)
+FEW = (1, 2, 5, 10)
 pooled = transfer.pooled(best.encoder)  # without Linear, BatchNorm, ReLU, twice
 places = {"two layers before h": (pooled, "h"), "h": (best.encoder, "h"), "z": (best.model, "z")}
 few, kept, FACTORS = {}, {}, ("x", "scale", "rotation")
@@ -244,12 +240,10 @@ assert (few["h"] - few["two layers before h"]).mean(0)[1:].min() > 0
 # *Before you run the next cell: with 10 labels a class, by how many points will SimCLR be ahead?*
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-shipped, shapes = evidence.shipped(), load_images("shapes")
 config, curves = shipped["config"], evidence.by_draw(shipped)  # method: (draws, budgets)
 BUDGETS, PER_CLASS = config["budgets"], len(shapes.train_labels) // shapes.num_classes
-shares = [(n or PER_CLASS) / PER_CLASS for n in BUDGETS]
+shares, ten = [(n or PER_CLASS) / PER_CLASS for n in BUDGETS], BUDGETS.index(10)
 mean = {method: torch.tensor(c).mean(0) for method, c in curves.items()}  # (budgets,) each
-ten = BUDGETS.index(10)
 unfair = 100 * (mean[evidence.PROBE] - mean[evidence.LIGHT])[ten].item()
 two = {"SimCLR, linear probe": curves[evidence.PROBE], "from scratch": curves[evidence.LIGHT]}
 title = f"Ten labels a class: SimCLR is ahead by {unfair:.0f} points. Do you believe it?"
@@ -262,24 +256,21 @@ plots.show(plots.label_budget(shares, two, chance=0.1, title=title, per_class=PE
 # test set. But read what each side was given:
 
 # %% slideshow={"slide_type": "-"}
-machine = shipped["machine"]
-print(f"{shipped['date']}, {machine['processor']}, torch {machine['torch']}, one thread a part")
-print(f"{config['draws']} draws of the labels; pretraining seeds {config['seeds']}")
-recipe = config["pretraining"]
+recipe, torch_version = config["pretraining"], shipped["machine"]["torch"]
+print(f"{shipped['date']}, torch {torch_version}, one thread a part; {config['draws']} draws of the labels")
 print(f"pretraining: {recipe['epochs']} epochs, batch {recipe['batch_size']}, lr {recipe['learning_rate']}")
 for name, key in (("fine-tuned", "tuned"), ("from scratch", "scratch"), ("from scratch, light", "light")):
     how = config[key]
     views = "crops and flips only" if how["light"] else "the augmentation that SimCLR had"
     print(f"{name:19s} {how['steps']:5,d} to {how['steps_all']:,d} steps of {how['batch_size']}, {views}")
-print("\naccuracy (%) against steps, on training pictures held out, other draws of the labels:")
-print(training_steps.table(training_steps.shipped()))
+print(f"\naccuracy (%) against steps, on training pictures held out:\n{steps_table(shipped_steps())}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The loser above, "light", had no colour jitter, a few hundred steps, and a rate, batch and crops of its own. So the gap measures
 # all of these as well as pretraining. Give the network from scratch the same augmentation and many steps, and
 # fine-tune the pretrained one too: its head starts at the linear probe, its BatchNorm keeps the statistics of pretraining.
 #
-# How many steps are enough? The printed table was the ground for 8,000 and 250. Fine-tuning gained nothing clear from more. From
+# How many steps are enough? The printed table, of other draws of the labels, was the ground for 8,000 and 250. Fine-tuning gained nothing clear from more. From
 # scratch, twice the 8,000 gave another two or three points at 1 and 10 labels (two draws), and that was not the end: read those
 # leads as at least that much too large. At other budgets it was not measured, nor was another learning rate tried.
 #

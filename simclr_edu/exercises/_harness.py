@@ -37,7 +37,7 @@ RETURNED_NOTHING = "It returned nothing (None). Is the return missing?"
 _MOST_VALUES = 8  # larger tensors are shown as their shape and one entry
 _MOST_LINES = 6  # of what the learner's function printed
 _PACKAGE = Path(__file__).resolve().parent.parent
-_FOLDER = str(_PACKAGE)
+_FOLDER, _EXERCISES = str(_PACKAGE), str(Path(__file__).resolve().parent)
 _LIBRARIES = [sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")]
 _NOT_THE_LEARNERS = {str(_PACKAGE), str(Path(torch.__file__).parent), *_LIBRARIES}
 
@@ -294,8 +294,10 @@ def _name_of_ours(frame: FrameType, event: str, argument: Any, ours: Sequence[st
         return None
     folder, file = os.path.split(frame.f_code.co_filename)  # for every call: Path would be slow
     name = frame.f_code.co_qualname
-    if folder == _FOLDER:  # so not the exercises
+    if folder == _FOLDER:
         return f"{file.removesuffix('.py')}.{name.removesuffix('.__init__')}"
+    if folder.startswith(_FOLDER + os.sep) and folder != _EXERCISES:  # a package of ours, by its own name
+        return f"{folder[len(_FOLDER) + 1 :].split(os.sep)[0]}.{name.removesuffix('.__init__')}"
     return name if name in ours else None
 
 
