@@ -303,7 +303,7 @@ for name, a, b in (("untrained", before1, before2), ("trained", z1, z2)):
     print(f"{'':11}positive on place {rank.median()} of 511 (median),", end=" ")
     print(f"hardest negative of the anchor's class {same_class:.0%}")
 assert loss["trained"] < loss["untrained"] - 1 and accuracy["trained"] > accuracy["untrained"]
-assert same_class > 0.14 and rank.median() < 50  # of the trained one, which came last
+assert same_class > 0.1 and rank.median() < 50  # of the trained one, which came last
 scores = probe_scores(run.encoder, data, seed=SEED)  # notebook 06 explains these
 print(f"linear probe of the trained encoder: {scores['linear']:.1%}")
 profile = profiles.current_profile().name
@@ -313,10 +313,10 @@ results.record("SimCLR, short run", notebook="02", seed=SEED, profile=profile, *
 # The loss needs a gap between similarities, accuracy only an order. The narrow cone has no gap, but already some order:
 # 3.3%, where chance is 0.2%.
 #
-# Is an encoder that finds about one positive in ten of any use? It picks one of 511 views, and of the 510 negatives about
+# Is an encoder that finds fewer than one positive in ten of any use? It picks one of 511 views, and of the 510 negatives about
 # 50 are of the anchor's class. Half of all positives now come in the first two dozen, not in the first 183, and the
-# hardest negative is of the anchor's class about twice as often as chance, 10%, would have it. The loss counts it as
-# wrong; a classifier would not. (One short run: 8.8%, place 20 and 22% on two threads, 11.1%, place 24 and 19% on one.)
+# hardest negative is of the anchor's class more often than chance, 10%, would have it. The loss counts it as
+# wrong; a classifier would not. (Five seeds of this short run: contrastive accuracy 5 to 10%, place 21 to 29, 13 to 20%.)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # And who wins where the positive does not? Four lost anchors; beside each its positive, then the three negatives
