@@ -8,12 +8,13 @@ would save. The calls themselves weigh as much as the work, so windows are cut o
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from simclr_edu.augment.resample import gaussian_kernels, resize_taps
+from simclr_edu.augment.resample import gaussian_blur, gaussian_kernels, resize_taps
 
 # So many new columns or rows are one block.
 _BLOCK, _SMALLEST_BLOCK = 16, 8
@@ -38,9 +39,8 @@ class Scratch:
     """
 
     def __init__(self, size: int) -> None:
-        self._halves = torch.zeros(
-            2, size
-        )  # zeros: whatever is left there counts nothing, but must be finite
+        # Zeros: whatever is left there counts nothing, but must be finite.
+        self._halves = torch.zeros(2, size)
 
     def first(self, *shape: int) -> Tensor:
         return self._halves[0, : math.prod(shape)].view(shape)
@@ -69,9 +69,8 @@ class Resize:
         self._room = scratch.first(tall * channels * wide)  # (h, C, w)
         self._middle = scratch.second(size * channels * wide)  # (H, C, w)
         self._mixed = scratch.first(size // block, size * channels, block)  # (blocks, H C, block)
-        self._result = self._mixed.view(-1, size, channels, block).permute(
-            2, 1, 0, 3
-        )  # (C, H, blocks, block)
+        mixed = self._mixed.view(-1, size, channels, block)
+        self._result = mixed.permute(2, 1, 0, 3)  # (C, H, blocks, block)
 
     def __call__(self, image: int, v: int, out: Tensor) -> None:
         """Make view ``v`` of an image in ``out`` (C, size, size), in [0, 1] but for rounding."""
@@ -95,16 +94,31 @@ class Resize:
         out.view(self._result.shape).copy_(self._result)
 
 
-class Blur:
-    """Gaussian blur of V views (C, H, W), each with its own sigma; the border is reflected.
+def make_blur(
+    sigma: Tensor, kernel_size: int, shape: tuple[int, int, int], block: int, scratch: Scratch
+) -> Callable[[Tensor, int, Tensor], None]:
+    """Return the Gaussian blur of V views (C, H, W), each with its own sigma; the border is reflected.
 
-    Narrow kernels, those of the smaller sigmas, are cut to half of the size, which halves the windows.
+    Called with a view, its number and a tensor ``out``, it writes the blurred view, clamped to [0, 1], to
+    ``out``; the view itself will do. By bands where the windows away from the border do not reach over it.
     """
+    kernels, (_, height, width) = gaussian_kernels(sigma, kernel_size), shape
+    reach = int((kernels > 0).sum(1).max()) // 2  # of the widest one, whatever the size of the kernel
+    kernels = kernels[:, kernel_size // 2 - reach : kernel_size // 2 + reach + 1]
+    if reach <= block and height % block == 0 == width % block and min(height, width) >= 3 * block:
+        return _Blur(kernels, shape, block, scratch)
 
-    def __init__(
-        self, sigma: Tensor, kernel_size: int, shape: tuple[int, int, int], block: int, scratch: Scratch
-    ) -> None:
-        kernels, half = gaussian_kernels(sigma, kernel_size), kernel_size // 2
+    def blur(view: Tensor, v: int, out: Tensor) -> None:
+        torch.clamp(gaussian_blur(view[None], sigma[v : v + 1], kernel_size)[0], 0, 1, out=out)
+
+    return blur
+
+
+class _Blur:
+    """Blur by bands. Narrow kernels are cut to half of the widest one, which halves the windows."""
+
+    def __init__(self, kernels: Tensor, shape: tuple[int, int, int], block: int, scratch: Scratch) -> None:
+        half = kernels.shape[1] // 2
         channels, height, width = shape
         self._columns = scratch.first(width // block, channels * height, block)  # (blocks, C H, block)
         self._turned = scratch.second(height, channels * width)  # (H, C W)
@@ -130,7 +144,6 @@ class Blur:
         return self._turned[: shares.reach], self._turned[-shares.reach :], windows
 
     def __call__(self, view: Tensor, v: int, out: Tensor) -> None:
-        """Write the blurred view (C, H, W), clamped to [0, 1], to ``out``; ``view`` itself will do."""
         shares, rows = self._shares[self._narrow[v]], self._windows[self._narrow[v]]
         inner, edge, far_edge = shares.of(v)
         blocks, size, block = self._columns.shape
@@ -158,12 +171,6 @@ def resize_numbers(x: Tensor, size: int) -> int:
     # A window reaches over the edge of a box by a few pixels, of the old ones and of the new.
     tall, wide = (max(side, size) + _MARGIN * math.ceil(side / size) for side in (height, width))
     return channels * tall * wide
-
-
-def can_blur(kernel_size: int, height: int, width: int, block: int) -> bool:
-    """Say whether :class:`Blur` does it: away from the border no window may reach over it."""
-    fits = height % block == 0 and width % block == 0 and min(height, width) >= 3 * block
-    return fits and kernel_size // 2 <= block
 
 
 @dataclass

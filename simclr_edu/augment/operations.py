@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simclr_edu._checks import check_images, check_int, check_tensor
 from simclr_edu.augment import colour, resample
-from simclr_edu.augment.bands import Blur, Resize, Scratch, block_for, can_blur, resize_numbers
+from simclr_edu.augment.bands import Resize, Scratch, block_for, make_blur, resize_numbers
 from simclr_edu.augment.parameters import BRIGHTNESS, CONTRAST, SATURATION
 
 
@@ -155,13 +155,9 @@ def gaussian_blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     with exact(x):
         x, sigma = _as_float(x), sigma.float()
         channels, height, width = x.shape[1:]
-        block = block_for(x, height)
-        if block and can_blur(kernel_size, height, width, block):
-            scratch = Scratch(channels * height * width)
-            out, blur = (
-                torch.empty_like(x),
-                Blur(sigma, kernel_size, (channels, height, width), block, scratch),
-            )
+        if block := block_for(x, height):
+            out, scratch = torch.empty_like(x), Scratch(channels * height * width)
+            blur = make_blur(sigma, kernel_size, (channels, height, width), block, scratch)
             for v, image in enumerate(x):
                 blur(image, v, out[v])
             return out

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu.augment import resample
-from simclr_edu.augment.bands import Blur, Resize, Scratch, block_for, resize_numbers
+from simclr_edu.augment.bands import Resize, Scratch, block_for, make_blur, resize_numbers
 from simclr_edu.augment.colour import MORE_CHANNELS, Jitter, jitter_group, luma
 from simclr_edu.augment.parameters import AugmentParameters
 
@@ -109,7 +109,8 @@ class _OneByOne:
         self.images, self.out, self.rows = len(x), out.unbind(), index.tolist()
         self.grayscale, self.blurred = p.grayscale.tolist(), p.blur.tolist()
         self.resized = Resize(x, p.boxes, p.flip, size, block, scratch)
-        self.blur = Blur(p.sigma, kernel_size, (x.shape[1], size, size), block, scratch)
+        if any(self.blurred):
+            self.blur = make_blur(p.sigma, kernel_size, (x.shape[1], size, size), block, scratch)
 
     def resize(self, start: int, views: Tensor) -> None:
         for v, view in enumerate(views, start):

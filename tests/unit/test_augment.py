@@ -247,6 +247,16 @@ def test_windows_fit_in_the_memory_between_the_passes(size: int) -> None:
     torch.testing.assert_close(bands.shares.sum(3), torch.ones(699, size // block, block))
 
 
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 9.0])
+@pytest.mark.parametrize("size", [320, 352, 512])
+def test_a_kernel_wider_than_a_block(size: int, sigma: float) -> None:
+    x, augmentation = images(3, 60, 70), SimCLRAugment(size, blur=True)
+    p = augmentation.draw(3, 60, 70, rng(size))
+    p.blur[:], p.sigma[:] = True, sigma
+    expected = by_torchvision(x, p, size, augmentation.kernel_size)
+    torch.testing.assert_close(augmentation.apply(x, p), expected, **EXACT)
+
+
 @pytest.mark.filterwarnings("error")  # an output of the wrong size is resized, with a warning
 @pytest.mark.parametrize("views", [1, 2, 5, 7])
 def test_a_last_piece_that_is_smaller(views: int) -> None:
