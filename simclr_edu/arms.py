@@ -9,7 +9,6 @@ Everything is computed on one thread, so that the figures do not depend on the n
 written down as soon as they are there, and a comparison that was killed goes on where it stopped.
 """
 
-import json
 import os
 import statistics
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 
-from simclr_edu import diagnostics
+from simclr_edu import comparison, diagnostics
 from simclr_edu._checks import check_choice, check_int
 from simclr_edu.comparison import read_results, spread, write_results
 from simclr_edu.data import ImageSet, load_images
@@ -28,7 +27,6 @@ from simclr_edu.evaluate import embed, fit_linear, knn_accuracy, probe_budgets, 
 from simclr_edu.pretrain import PretrainConfig, Run, pretrain
 
 RESULTS = "arms.json"
-SHIPPED = Path(__file__).parent / "assets" / RESULTS
 ARMS: dict[str, dict[str, bool]] = {
     "flips only": {"crop": False, "color": False},
     "crop only": {"crop": True, "color": False},
@@ -196,4 +194,4 @@ def table(results: dict[str, Any]) -> str:
 
 def shipped() -> dict[str, Any]:
     """The comparison at full size that comes with the package, with its configuration, machine and date."""
-    return json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return comparison.shipped(RESULTS)

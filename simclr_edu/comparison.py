@@ -28,7 +28,7 @@ from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import ImageSet, load_images
 from simclr_edu.evaluate import fine_tune
 from simclr_edu.models import make_encoder
-from simclr_edu.pretrain import PretrainConfig, pretrain
+from simclr_edu.pretrain import PretrainConfig, load_run, pretrain
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,11 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def shipped(results: str) -> dict[str, Any]:
+    """A results file that comes with the package, with its configuration, machine and date."""
+    return json.loads((Path(__file__).parent / "assets" / results).read_text(encoding="utf-8"))
+
+
 def spread(values: list[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
@@ -249,6 +254,16 @@ def fresh_encoder(settings: PretrainConfig, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make_encoder(settings.encoder, settings.stem)
+
+
+def run_folder(folder: Path, part: Part) -> Path:
+    """Where the pretraining run that a part needs lies, the same for all comparisons of a folder."""
+    return folder / f"pretraining-{part.seed}"
+
+
+def encoder_of(part: Part, settings: PretrainConfig, draw: int, run: Path) -> nn.Module:
+    """The encoder that a part measures: that of the run it needs, else an untrained one of seed ``draw``."""
+    return fresh_encoder(settings, draw) if part.seed is None else load_run(run).encoder
 
 
 def pretrain_once(settings: PretrainConfig, seed: int, directory: Path) -> float:

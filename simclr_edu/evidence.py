@@ -9,7 +9,6 @@ measured beside the fair one, to show how much of a gap such a choice can make.
 How the parts are computed and kept is in :mod:`simclr_edu.comparison`.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -23,18 +22,18 @@ from simclr_edu.comparison import (
     Training,
     check_plan,
     compute,
-    fresh_encoder,
+    encoder_of,
     images_of,
     label_share,
     pretrain_once,
+    run_folder,
     spread,
     trained,
 )
 from simclr_edu.evaluate import linear_probe
-from simclr_edu.pretrain import PretrainConfig, load_run
+from simclr_edu.pretrain import PretrainConfig
 
 RESULTS = "few_labels.json"
-SHIPPED = Path(__file__).parent / "assets" / RESULTS
 PROBE, TUNED, SCRATCH, LIGHT = "linear probe", "fine-tuned", "from scratch", "from scratch, light"
 METHODS: tuple[str, ...] = (PROBE, TUNED, SCRATCH, LIGHT)
 
@@ -178,19 +177,15 @@ def table(results: dict[str, Any]) -> str:
 
 def shipped() -> dict[str, Any]:
     """The comparison at full size that comes with the package, with its configuration, machine and date."""
-    return json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return comparison.shipped(RESULTS)
 
 
 # What follows runs in the workers.
 
 
-def run_folder(folder: Path, seed: int) -> Path:
-    return folder / f"pretraining-{seed}"
-
-
 def pretrain_for(config: FewLabels, part: Part, folder: Path) -> float:
     assert part.seed is not None
-    return pretrain_once(config.pretraining, part.seed, run_folder(folder, part.seed))
+    return pretrain_once(config.pretraining, part.seed, run_folder(folder, part))
 
 
 def _measure(config: FewLabels, part: Part, folder: Path) -> float:
@@ -198,10 +193,7 @@ def _measure(config: FewLabels, part: Part, folder: Path) -> float:
     settings = config.pretraining
     images = images_of(settings.data, settings.image_size)
     share = label_share(images, part.budget)
-    if part.seed is None:
-        encoder = fresh_encoder(settings, part.draw)
-    else:
-        encoder = load_run(run_folder(folder, part.seed)).encoder
+    encoder = encoder_of(part, settings, part.draw, run_folder(folder, part))
     if part.method == PROBE:
         return linear_probe(encoder, images, fraction=share, seed=part.draw).accuracy
     how = {TUNED: config.tuned, SCRATCH: config.scratch, LIGHT: config.light}[part.method]

@@ -91,6 +91,21 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.bn2(self.pointwise(y)) + x)
 
 
+def _pooled_convolutions(widths: tuple[int, int, int], out: int) -> tuple[nn.Module, ...]:
+    """What ``tiny`` and ``small`` have in common, from pixels to features ``(B, out)``, by its widths."""
+    a, b, c = widths
+    return (
+        Centre(),
+        _conv(3, a, 3, stride=2),  # (B, a, 16, 16) from 32 pixels
+        _conv(a, b, 3, stride=2),  # (B, b, 8, 8)
+        _conv(b, c, 3, stride=2),  # (B, c, 4, 4)
+        ResidualBlock(c),
+        _conv(c, out, 1),  # (B, out, 4, 4)
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
 class TinyEncoder(nn.Module):
     """A convolutional network small enough to pretrain in 90 seconds on two CPU cores.
 
@@ -107,14 +122,7 @@ class TinyEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            Centre(),
-            _conv(3, 16, 3, stride=2),  # (B, 16, 16, 16) from 32 pixels
-            _conv(16, 32, 3, stride=2),  # (B, 32, 8, 8)
-            _conv(32, 64, 3, stride=2),  # (B, 64, 4, 4)
-            ResidualBlock(64),
-            _conv(64, self.feature_dim, 1),  # (B, 128, 4, 4)
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
+            *_pooled_convolutions((16, 32, 64), self.feature_dim),  # (B, 128)
             *_linear(self.feature_dim, self.feature_dim),  # (B, 128)
             *_linear(self.feature_dim, self.feature_dim),
         )
@@ -134,16 +142,7 @@ class SmallEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            Centre(),
-            _conv(3, 32, 3, stride=2),  # (B, 32, 16, 16) from 32 pixels
-            _conv(32, 64, 3, stride=2),  # (B, 64, 8, 8)
-            _conv(64, 128, 3, stride=2),  # (B, 128, 4, 4)
-            ResidualBlock(128),
-            _conv(128, self.feature_dim, 1),  # (B, 512, 4, 4)
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
+        self.layers = nn.Sequential(*_pooled_convolutions((32, 64, 128), self.feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)  # (B, 512)

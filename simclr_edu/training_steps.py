@@ -6,25 +6,22 @@ comparison reports. Run by ``python -m simclr_edu evidence --what steps --out DI
 seed 0 of that folder, which it makes where it is missing.
 """
 
-import json
 import os
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from simclr_edu import comparison, evidence
 from simclr_edu._checks import check_int
-from simclr_edu.comparison import Part, Training, compute, fresh_encoder, label_share, trained
+from simclr_edu.comparison import Part, compute, encoder_of, label_share, run_folder, trained
 from simclr_edu.data import ImageSet
 from simclr_edu.evidence import SCRATCH, TUNED, FewLabels
-from simclr_edu.pretrain import PretrainConfig, load_run
+from simclr_edu.pretrain import PretrainConfig
 
 RESULTS = "training_steps.json"
-SHIPPED = Path(__file__).parent / "assets" / RESULTS
 FIRST_DRAW = 100  # the draws of the comparison count from 0
 
 
@@ -71,12 +68,16 @@ def lengths(config: Any) -> dict[str, tuple[str, int]]:
     return {method(who, steps): (who, steps) for who, all_steps in sides for steps in all_steps}
 
 
+def _seed(who: str) -> int | None:
+    return 0 if who == TUNED else None  # of pretraining
+
+
 def parts(config: Steps) -> list[Part]:
     """All accuracies, the longest first."""
-    names = sorted(lengths(config), key=lambda name: -lengths(config)[name][1])
+    longest_first = sorted(lengths(config).items(), key=lambda item: -item[1][1])
     return [
-        Part(name, budget, draw, 0 if lengths(config)[name][0] == TUNED else None)
-        for name in names
+        Part(name, budget, draw, _seed(who))
+        for name, (who, _) in longest_first
         for budget in config.budgets
         for draw in range(config.draws)
     ]
@@ -113,10 +114,10 @@ def summary(results: dict[str, Any]) -> dict[str, dict[int, dict[int, list[float
     config = results["config"]
     found: dict[str, dict[int, dict[int, list[float]]]] = {}
     for name, (who, steps) in lengths(config).items():
-        seed = 0 if who == TUNED else None
         for budget in config["budgets"]:
             found.setdefault(who, {}).setdefault(budget, {})[steps] = [
-                results["accuracy"][Part(name, budget, draw, seed).key] for draw in range(config["draws"])
+                results["accuracy"][Part(name, budget, draw, _seed(who)).key]
+                for draw in range(config["draws"])
             ]
     return found
 
@@ -128,14 +129,14 @@ def table(results: dict[str, Any]) -> str:
         steps = list(next(iter(budgets.values())))
         lines.append(f"{who + ', steps':22s}" + "".join(f"{s:>8,}" for s in steps))
         for budget, column in budgets.items():
-            cells = "".join(f"{100 * sum(column[s]) / len(column[s]):>8.1f}" for s in steps)
+            cells = "".join(f"{100 * statistics.fmean(column[s]):>8.1f}" for s in steps)
             lines.append(f"{f'{budget} labels a class':22s}{cells}")
     return "\n".join(lines)
 
 
 def shipped() -> dict[str, Any]:
     """The measurement at full size that comes with the package, with its configuration, machine and date."""
-    return json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return comparison.shipped(RESULTS)
 
 
 # What follows runs in the workers.
@@ -159,10 +160,6 @@ def _measure(config: Steps, part: Part, folder: Path) -> float:
     who, steps = lengths(config)[part.method]
     images = _images(config.pretraining.data, config.pretraining.image_size, config.held_out)
     draw, both = FIRST_DRAW + part.draw, _few_labels(config)
-    how: Training = replace(both.tuned if who == TUNED else both.scratch, steps=steps)
-    encoder: torch.nn.Module
-    if part.seed is None:
-        encoder = fresh_encoder(config.pretraining, draw)
-    else:
-        encoder = load_run(evidence.run_folder(folder, part.seed)).encoder
+    how = replace(both.tuned if who == TUNED else both.scratch, steps=steps)
+    encoder = encoder_of(part, config.pretraining, draw, run_folder(folder, part))
     return trained(encoder, images, label_share(images, part.budget), draw, how, config.pretraining)

@@ -13,7 +13,6 @@ other settings with the probe as head 59.9 and 85.8; as from scratch, with a new
 never flipped: a mirrored 2 is no digit.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from simclr_edu.comparison import (
     Training,
     check_plan,
     compute,
-    fresh_encoder,
+    encoder_of,
     images_of,
     label_share,
     pretrain_once,
@@ -37,15 +36,18 @@ from simclr_edu.comparison import (
 from simclr_edu.evaluate import linear_probe
 from simclr_edu.evidence import FewLabels
 from simclr_edu.models import TinyEncoder
-from simclr_edu.pretrain import PretrainConfig, load_run
+from simclr_edu.pretrain import PretrainConfig
 
 RESULTS = "transfer.json"
-SHIPPED = Path(__file__).parent / "assets" / RESULTS
 PIXELS, RANDOM, SCRATCH = "raw pixels", "random encoder", "from scratch"
 FROZEN, EARLIER, TUNED = "shapes, frozen", "shapes, two layers earlier", "shapes, fine-tuned"
 OWN, RANDOM_EARLIER = "digits, frozen", "random, two layers earlier"
 METHODS: tuple[str, ...] = (FROZEN, EARLIER, TUNED, OWN, SCRATCH, PIXELS, RANDOM, RANDOM_EARLIER)
 PRETRAINED: tuple[str, ...] = (FROZEN, EARLIER, TUNED, OWN)
+
+
+def _training() -> Training:
+    return replace(FewLabels().scratch, steps=1000, steps_all=1000)
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,9 @@ class Transfer:
     """Draws of the labels, the same for every method; also the seeds of random encoders."""
     budgets: tuple[int, ...] = (1, 2, 5, 10, 0)
     """Labels a class; 0 for all of them."""
-    tuned: Training = field(default_factory=lambda: replace(FewLabels().scratch, steps=1000, steps_all=1000))
+    tuned: Training = field(default_factory=_training)
     """As from scratch: only the weights at the start differ."""
-    scratch: Training = field(
-        default_factory=lambda: replace(FewLabels().scratch, steps=1000, steps_all=1000)
-    )
+    scratch: Training = field(default_factory=_training)
 
     def __post_init__(self) -> None:
         check_plan(self.seeds, self.draws, self.budgets)
@@ -144,7 +144,7 @@ def table(results: dict[str, Any]) -> str:
 
 def shipped() -> dict[str, Any]:
     """The comparison at full size that comes with the package, with its configuration, machine and date."""
-    return json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return comparison.shipped(RESULTS)
 
 
 def pooled(encoder: nn.Module) -> nn.Module:
@@ -163,7 +163,8 @@ def pooled(encoder: nn.Module) -> nn.Module:
 
 def _run_folder(folder: Path, part: Part) -> Path:
     # That of the few-label comparison for shapes, so that the same runs serve both.
-    return folder / f"{'digits-' if part.method == OWN else ''}pretraining-{part.seed}"
+    run = comparison.run_folder(folder, part)
+    return run.with_name(f"digits-{run.name}") if part.method == OWN else run
 
 
 def _pretrain(config: Transfer, part: Part, folder: Path) -> float:
@@ -178,10 +179,7 @@ def _measure(config: Transfer, part: Part, folder: Path) -> float:
     share = label_share(images, part.budget)
     if part.method == PIXELS:
         return linear_probe(None, images, share, seed=part.draw).accuracy
-    if part.seed is None:
-        encoder = fresh_encoder(config.source, part.draw)
-    else:
-        encoder = load_run(_run_folder(folder, part)).encoder
+    encoder = encoder_of(part, config.source, part.draw, _run_folder(folder, part))
     if part.method in (TUNED, SCRATCH):
         how = config.tuned if part.method == TUNED else config.scratch
         return trained(encoder, images, share, part.draw, how, config.target)

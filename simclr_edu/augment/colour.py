@@ -12,13 +12,12 @@ from simclr_edu.augment.parameters import CONTRAST, HUE, SATURATION, AugmentPara
 
 # The luma weights of ITU-R 601-2, as torchvision and Pillow round them. They add up to 0.9999.
 LUMA = (0.2989, 0.587, 0.114)
-MORE_CHANNELS = 1  # ones; for hue, the sum of the smallest and the largest channel
 
 
-def with_room(n: int, height: int, width: int, device: torch.device | str) -> Tensor:
-    """Return (n, 4, height, width) for images whose colours change: the first three channels are theirs."""
-    room = torch.empty(n, 3 + MORE_CHANNELS, height, width, device=device)
-    room[:, 3] = 1
+def with_room(n: int, channels: int, height: int, width: int, device: torch.device | str) -> Tensor:
+    """Return (n, channels + 1, height, width) for images: the last channel is full of ones."""
+    room = torch.empty(n, channels + 1, height, width, device=device)
+    room[:, -1] = 1
     return room
 
 
@@ -113,11 +112,11 @@ class Jitter:
         factor = torch.stack([p.brightness, p.contrast, p.saturation], dim=1).gather(1, simple)  # (V, 3)
         before = (*blend_matrices(simple, factor), simple == CONTRAST)
         # The same counted from hue on; what would lie behind the last is never read.
-        done = (p.order == HUE).int().argmax(1)  # how many of the three come before hue
+        done = _before_hue(p)
         later = (done[:, None] + torch.arange(3, device=done.device)).clamp_(max=2)  # (V, 3)
         rows = torch.arange(n, device=done.device)[:, None]
         after = tuple(t[rows, later] for t in before)
-        # By step, as lists of views are quicker to slice than tensors.
+        # A tensor for each step, so that one slice cuts out the views of a step.
         self._steps = [
             [(m[:, k].contiguous(), s[:, k].contiguous(), c[:, k].tolist()) for k in range(3)]
             for m, s, c in (before, after)
@@ -157,4 +156,9 @@ class Jitter:
 
 def jitter_group(p: AugmentParameters) -> Tensor:
     """Return (V,): 0 for views without jitter, else 1 more than the operations that come before hue."""
-    return torch.where(p.jitter, (p.order == HUE).int().argmax(1) + 1, 0)
+    return torch.where(p.jitter, _before_hue(p) + 1, 0)
+
+
+def _before_hue(p: AugmentParameters) -> Tensor:
+    """Return (V,): how many of the three other operations come before hue."""
+    return (p.order == HUE).int().argmax(1)

@@ -169,22 +169,22 @@ def exact(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def _as_float(x: Tensor, copy: bool = False) -> Tensor:
-    """Return contiguous float32 images in [0, 1], a new tensor if ``copy``."""
+def _as_float(x: Tensor) -> Tensor:
+    """Return contiguous float32 images in [0, 1]."""
     if x.dtype == torch.uint8:
         return x.float().div_(255).contiguous()
-    return x.to(torch.float32, copy=copy).contiguous()
+    return x.float().contiguous()
 
 
 def _room_of(x: Tensor) -> Tensor:
-    room = colour.with_room(len(x), x.shape[2], x.shape[3], x.device)
-    room[:, :3] = x
-    if x.dtype == torch.uint8:
-        room[:, :3] /= 255
+    n, channels, height, width = x.shape
+    room = colour.with_room(n, channels, height, width, x.device)
+    room[:, :3] = _as_float(x)
     return room
 
 
 def check_boxes(boxes: Tensor, x: Tensor, n: int | None = None) -> None:
+    """Refuse what is not (n, 4) integers, boxes inside the images ``x``; n is their number if None."""
     check_tensor(boxes, "boxes")
     if boxes.is_floating_point() or boxes.dtype == torch.bool:
         raise TypeError(f"boxes must be integers, got {boxes.dtype}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from simclr_edu.augment import resample
 from simclr_edu.augment.bands import Resize, Scratch, block_for, make_blur, resize_numbers
-from simclr_edu.augment.colour import MORE_CHANNELS, Jitter, jitter_group, luma
+from simclr_edu.augment.colour import Jitter, jitter_group, luma, with_room
 from simclr_edu.augment.parameters import AugmentParameters
 
 # On a CPU images are worked on in pieces of about this many floats a thread. Of large images that is one for
@@ -28,8 +28,7 @@ def make_views(x: Tensor, parameters: AugmentParameters, size: int, kernel_size:
         whole = channels * max(x.shape[2] * x.shape[3], size**2)
         step = max(1, (_LARGE_PIECE if large else _SMALL_PIECE) // whole) * torch.get_num_threads()
     step = min(step, len(p))
-    room = torch.empty(step, channels + MORE_CHANNELS, size, size, device=x.device)
-    room[:, -MORE_CHANNELS] = 1
+    room = with_room(step, channels, size, size, x.device)
     make: _Maker
     between = None
     if large:
@@ -41,7 +40,7 @@ def make_views(x: Tensor, parameters: AugmentParameters, size: int, kernel_size:
     jitter = Jitter(p.to(x.device)) if edges[1] < edges[5] else None
     for start in range(0, len(p), step):
         here = room[: len(p) - start]
-        views = here[:, :-MORE_CHANNELS]
+        views = here[:, :-1]
         make.resize(start, views)
         if jitter is not None:
             local = [min(max(e - start, 0), len(here)) for e in edges]
