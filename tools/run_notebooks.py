@@ -2,21 +2,36 @@
 
 python tools/run_notebooks.py [NAME ...] [--home DIR] [--fresh]
 
-Each notebook is first brought up to date with its source, then run from top to bottom in a fresh kernel.
+Each notebook is first brought up to date with its source, then run from top to bottom in a fresh kernel, in a
+home folder of its own: it finds the rows of the results table that earlier notebooks left in --home, neither
+later ones nor a run of the learner's own, so its outputs are the same whichever notebooks ran before.
 One that raises, writes to the error stream or shows a path of this machine is left as it was, and the command
 fails.
 """
 
+import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nbtools
 
+RESULTS = "results.json"
+
+
+def rows_before(number: str, home: Path) -> dict[str, dict]:
+    """The rows of the results table in ``home`` that notebooks before this number left."""
+    path = home / RESULTS
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: row for name, row in stored.items() if row["notebook"] < number}
+
 
 def run_one(path: Path, home: Path) -> float:
     """Execute one notebook from its source and save it; return the seconds it took.
+
+    Its rows are added to the results table in ``home``.
 
     Raises:
         NotebookProblem: it has no source, fails, or its outputs hold what must not be saved.
@@ -25,11 +40,19 @@ def run_one(path: Path, home: Path) -> float:
     if not source.exists():
         raise nbtools.NotebookProblem(f"it has no source {source.name}; sync.py --from-notebooks makes it")
     notebook = nbtools.read_source(source)
-    seconds = nbtools.execute(notebook, home=home, folder=path.parent)
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / RESULTS
+        own.write_text(json.dumps(rows_before(path.stem[:2], home)), encoding="utf-8")
+        seconds = nbtools.execute(notebook, home=Path(folder), folder=path.parent)
+        rows = json.loads(own.read_text(encoding="utf-8"))
     problems = nbtools.output_problems(nbtools.normalise(notebook))
     if problems:
         raise nbtools.NotebookProblem("; ".join(problems))
     nbtools.write_notebook(notebook, path)
+    home.mkdir(parents=True, exist_ok=True)
+    stored = home / RESULTS
+    later = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    stored.write_text(json.dumps(later | rows, indent=1, ensure_ascii=False), encoding="utf-8")
     return seconds
 
 
@@ -37,8 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a notebook failed."""
     parser = nbtools.command_line(__doc__)
     default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "runs"))
-    parser.add_argument("--home", type=Path, default=default_home, help="the learner's folder")
-    parser.add_argument("--fresh", action="store_true", help="empty the learner's folder first; needs --home")
+    parser.add_argument("--home", type=Path, default=default_home, help="where the results table is kept")
+    parser.add_argument("--fresh", action="store_true", help="empty that folder first; needs --home")
     options = parser.parse_args(arguments)
     if options.fresh:
         if options.home == default_home:

@@ -68,6 +68,17 @@ def test_first_code_cell_is_the_set_up_and_prints_the_setting(notebook):
         assert wanted in printed, f"the set-up cell does not print {wanted!r}"
 
 
+def test_the_results_table_holds_no_row_of_a_later_notebook(path, notebook):
+    pages = [o.get("data", {}).get("text/html", "") for c in code(notebook) for o in c.outputs]
+    tables = [page for page in pages if "<caption>Results so far</caption>" in page]
+    assert tables or path.stem[:2] not in CORE, "a core notebook ends with the table of results"
+    for table in tables:
+        header = re.findall(r"<th[^>]*>([^<]*)</th>", table.split("</thead>")[0])
+        column = header.index("notebook") - 1  # a row's first cell is its name
+        rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr>")[2:]]
+        assert rows and max(row[column] for row in rows) <= path.stem[:2]
+
+
 def test_sizes(path, notebook):
     lengths = [len(c.source.strip().splitlines()) for c in code(notebook)]
     assert statistics.median(lengths) <= 8, f"median code cell of {statistics.median(lengths):g} lines"

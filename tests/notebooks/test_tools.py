@@ -37,18 +37,31 @@ def folder_with(tmp_path, **sources):
     return tmp_path
 
 
+RECORD = """import json, os, pathlib
+home = pathlib.Path(os.environ["SIMCLR_EDU_HOME"])
+rows = json.loads((home / "results.json").read_text())
+print(sorted(rows), sorted(p.name for p in home.iterdir()))
+(home / "a run of my own").touch()
+rows["row NUMBER"] = {"notebook": "NUMBER"}
+(home / "results.json").write_text(json.dumps(rows))"""
+
+
 @pytest.mark.slow
-def test_run_saves_outputs_in_reading_order_and_shares_the_home(tmp_path):
-    count = "import os, pathlib\nhome = pathlib.Path(os.environ['SIMCLR_EDU_HOME'])\n"
-    count += "n = len(list(home.iterdir()))\n(home / str(n)).touch()\nprint('before me', n)"
-    folder = folder_with(tmp_path, first=count, second=count)
-    arguments = ["--folder", str(folder), "--home", str(tmp_path / "home")]
-    for extra in ([], ["--fresh"]):
-        assert run_notebooks.main([*arguments, *extra]) == 0
+def test_a_notebook_runs_with_the_rows_of_those_before_it_and_no_other_trace_of_them(tmp_path):
+    sources = {
+        name: RECORD.replace("NUMBER", f"{k:02}") for k, name in enumerate(("first", "second", "third"))
+    }
+    folder, home = folder_with(tmp_path, **sources), tmp_path / "home"
+    arguments = ["--folder", str(folder), "--home", str(home)]
+    for extra in (["--fresh"], ["01"], []):  # all, one again, all again: the same each time
+        assert run_notebooks.main([*extra, *arguments]) == 0
         notebooks = [nbtools.read_notebook(p) for p in nbtools.notebook_paths(folder=folder)]
-        assert [n.cells[1].outputs[0].text for n in notebooks] == ["before me 0\n", "before me 1\n"]
-        assert [n.cells[1].execution_count for n in notebooks] == [1, 1]
-    assert [nbtools.difference(p) for p in nbtools.notebook_paths(folder=folder)] == [None, None]
+        printed = [n.cells[1].outputs[0].text for n in notebooks]
+        rows = (["row 00", "row 01"][:k] for k in range(3))
+        assert printed == [f"{before} ['results.json']\n" for before in rows]
+        assert [n.cells[1].execution_count for n in notebooks] == [1, 1, 1]
+        assert sorted(json.loads((home / "results.json").read_text())) == ["row 00", "row 01", "row 02"]
+    assert [nbtools.difference(p) for p in nbtools.notebook_paths(folder=folder)] == [None] * 3
 
 
 @pytest.mark.parametrize("kind", FAILING)
