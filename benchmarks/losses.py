@@ -46,7 +46,7 @@ def contestants() -> dict[str, Callable]:
         metric = SupConLoss(temperature=TEMPERATURE)
         # Its way to say "these two are a pair": the same label.
         losses["pytorch-metric-learning"] = lambda a, b: metric(
-            torch.cat([a, b]), torch.arange(len(a)).repeat(2)
+            torch.cat([a, b]), torch.arange(len(a), device=a.device).repeat(2)
         )
     return losses
 

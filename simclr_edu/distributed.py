@@ -517,8 +517,8 @@ def cost(
     parameters: int = 27_968_704,
     channels: int = 28_608,
     norms: int = 54,
-    tile: int = 2048,
-    kept: int = 16,
+    tile: int = 4096,
+    kept: int = 3,
 ) -> StepCost:
     """What one step costs each rank; the defaults are ResNet-50 at 224 pixels with its projection head.
 

@@ -36,13 +36,11 @@ _EPS = 1e-12  # F.normalize divides by at least this
 # neither overflow nor leave the normal numbers (float32: e^-87 to e^88), so no maximum has to be subtracted.
 _EXP_IS_SAFE_UP_TO = {torch.float32: 64.0, torch.float64: 512.0}
 
-# Side of a tile of the similarity matrix. On a CPU the fastest by measurement (1 MB in float32, which stays
-# in cache); elsewhere larger, so that few kernels do the work, a choice that was not measured.
-_TILE = {"cpu": 512}
-_TILE_ELSEWHERE = 2048
-# Tiles are kept from the first pass for the second while they are this few; beyond that, making them again
-# is as fast as reading them back, and needs no memory.
-_MAX_KEPT_TILES = 16
+# Side of a tile of the similarity matrix, and how many tiles are kept from the first pass for the second;
+# beyond that, making them again is about as fast as reading them back. By measurement: on a CPU 1 MB in
+# float32 stays in cache; a GPU wants few and large kernels (benchmarks/README.md, on an H100).
+_TILE, _KEPT_TILES = {"cpu": 512}, {"cpu": 16}
+_TILE_ELSEWHERE, _KEPT_TILES_ELSEWHERE = 4096, 3
 
 
 def _check_views(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor, float]:
@@ -124,7 +122,8 @@ def _loss_and_gradient(
 
     blocks = [slice(start, min(start + tile, m)) for start in range(0, m, tile)]
     tiles = [(rows, columns) for k, rows in enumerate(blocks) for columns in blocks[k:]]
-    keep = with_gradient and len(tiles) <= _MAX_KEPT_TILES
+    kept = _KEPT_TILES.get(z1.device.type, _KEPT_TILES_ELSEWHERE)
+    keep = with_gradient and len(tiles) <= kept
     # Memory is taken once, not tile by tile: on a CPU fresh pages cost time.
     store = z.new_empty(len(tiles) if keep else 1, tile * tile)
     positive = z.new_empty(n)  # logit of each pair, the same for its two anchors
@@ -219,7 +218,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     """NT-Xent for training: exact and tiled; beyond small N the ``(2N, 2N)`` matrix never exists.
 
     Arguments, result and errors as for :func:`nt_xent_loop`. The gradient is computed in closed form together
-    with the loss, at a memory of O(N d) and at most 16 tiles. Works under autocast (and stays in float32)
+    with the loss, at a memory of O(N d) and a few tiles. Works under autocast (and stays in float32)
     and under ``torch.compile`` (as a graph break). A second derivative, ``create_graph=True``, is refused
     with a RuntimeError: use :func:`nt_xent_dense` for one.
     """

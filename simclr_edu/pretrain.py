@@ -568,7 +568,8 @@ def _train(
     augment = config.augmentation(config.image_size or data.shape[-1])
     loss_function = NTXentLoss(config.temperature)
     optimizer = _make_optimizer(model, config)
-    generator = torch.Generator(device).manual_seed(config.seed)
+    # On the CPU for every device: the same choices everywhere, and a GPU is not waited for at each step.
+    generator = torch.Generator().manual_seed(config.seed)
     losses: list[Tensor] = []  # since the last record of the history
 
     def newest() -> tuple[Path, dict[str, Any]] | None:

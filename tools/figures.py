@@ -41,6 +41,7 @@ from simclr_edu import evidence, interview
 SOURCES = (
     "definition",
     "make bench",
+    "benchmarks/gpu.py",
     "an earlier run on shapes_easy",
     "development runs",  # on pictures of other seeds, before the set was frozen: docs/shapes.md
     "tools/cost_table.py",  # its tables are compared in tests/unit/test_distributed.py

@@ -21,10 +21,17 @@ def with_room(n: int, channels: int, height: int, width: int, device: torch.devi
     return room
 
 
+def hand_over(small: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor of the CPU on ``device``; nobody waits until a GPU has come to it."""
+    if device.type != "cuda":
+        return small.to(device)
+    return small.pin_memory().to(device, non_blocking=True)
+
+
 def luma(x: Tensor) -> Tensor:
     """Return the gray images (V, H, W) of (V, 3, H, W)."""
     n, _, height, width = x.shape
-    weights = torch.tensor(LUMA, device=x.device).expand(n, 1, 3)
+    weights = hand_over(torch.tensor(LUMA), x.device).expand(n, 1, 3)
     return torch.bmm(weights, x.view(n, 3, -1)).view(n, height, width)
 
 
@@ -106,22 +113,25 @@ class Jitter:
     concerns the views with more than k operations to go; after it, step k those with at most 2 - k done.
     """
 
-    def __init__(self, p: AugmentParameters) -> None:
+    def __init__(self, p: AugmentParameters, device: torch.device) -> None:
+        """Work out the matrices of the views that ``p``, on the CPU, describes, for images on ``device``."""
         n = len(p)
         simple = p.order[p.order != HUE].view(n, 3)  # the order of the other three
         factor = torch.stack([p.brightness, p.contrast, p.saturation], dim=1).gather(1, simple)  # (V, 3)
         before = (*blend_matrices(simple, factor), simple == CONTRAST)
         # The same counted from hue on; what would lie behind the last is never read.
         done = _before_hue(p)
-        later = (done[:, None] + torch.arange(3, device=done.device)).clamp_(max=2)  # (V, 3)
-        rows = torch.arange(n, device=done.device)[:, None]
+        later = (done[:, None] + torch.arange(3)).clamp_(max=2)  # (V, 3)
+        rows = torch.arange(n)[:, None]
         after = tuple(t[rows, later] for t in before)
         # A tensor for each step, so that one slice cuts out the views of a step.
-        self._steps = [
-            [(m[:, k].contiguous(), s[:, k].contiguous(), c[:, k].tolist()) for k in range(3)]
-            for m, s, c in (before, after)
-        ]
-        self._hue = hue_matrices(p.hue)
+        matrices, to_mean, contrast = (
+            torch.stack([first, second]).movedim(2, 1).contiguous()  # (2, 3, V, ...)
+            for first, second in zip(before, after, strict=True)
+        )
+        self._matrices, self._to_mean = hand_over(matrices, device), hand_over(to_mean, device)
+        self._contrast = contrast.tolist()
+        self._hue = hand_over(hue_matrices(p.hue), device)
 
     def __call__(self, room: Tensor, start: int, edges: list[int], scratch: Tensor | None = None) -> None:
         """Change images in place.
@@ -149,9 +159,9 @@ class Jitter:
             return
         if end - first < len(room):
             room, scratch = room[first:end], None if scratch is None else scratch[first:end]
-        matrix, to_mean, contrast = self._steps[later][k]
         views = slice(start + first, start + end)
-        blend(room, matrix[views], to_mean[views] if any(contrast[views]) else None, scratch)
+        to_mean = self._to_mean[later, k, views] if any(self._contrast[later][k][views]) else None
+        blend(room, self._matrices[later, k, views], to_mean, scratch)
 
 
 def jitter_group(p: AugmentParameters) -> Tensor:

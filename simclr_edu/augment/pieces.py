@@ -7,7 +7,7 @@ from torch import Tensor
 
 from simclr_edu.augment import resample
 from simclr_edu.augment.bands import Resize, Scratch, block_for, make_blur, resize_numbers
-from simclr_edu.augment.colour import Jitter, jitter_group, luma, with_room
+from simclr_edu.augment.colour import Jitter, hand_over, jitter_group, luma, with_room
 from simclr_edu.augment.parameters import AugmentParameters
 
 # On a CPU images are worked on in pieces of about this many floats a thread. Of large images that is one for
@@ -17,6 +17,8 @@ _SMALL_PIECE, _LARGE_PIECE = 1 << 20, 1 << 18
 
 def make_views(x: Tensor, parameters: AugmentParameters, size: int, kernel_size: int) -> Tensor:
     """Make the views (V, C, size, size) of images (B, C, H, W) that the parameters of V views describe."""
+    # What to do with which view is decided on the CPU: a GPU is handed its work and never waited for.
+    parameters = parameters.to("cpu")
     # Sorted by where hue comes in the order of operations, views that need the same step lie side
     # by side, and the steps work on slices.
     group, index = jitter_group(parameters).sort(stable=True)
@@ -37,7 +39,7 @@ def make_views(x: Tensor, parameters: AugmentParameters, size: int, kernel_size:
         make = _OneByOne(x, p, index, size, kernel_size, out, scratch)
     else:
         make = _Batches(x, p, index, size, kernel_size, out)
-    jitter = Jitter(p.to(x.device)) if edges[1] < edges[5] else None
+    jitter = Jitter(p, x.device) if edges[1] < edges[5] else None
     for start in range(0, len(p), step):
         here = room[: len(p) - start]
         views = here[:, :-1]
@@ -63,15 +65,15 @@ class _Batches:
     def __init__(
         self, x: Tensor, p: AugmentParameters, index: Tensor, size: int, kernel_size: int, out: Tensor
     ) -> None:
-        # Lists first: on a GPU, asking the device which views are blurred would wait for it.
         self.grayscale, self.blur = p.grayscale.tolist(), p.blur.tolist()
-        self.x, self.p, self.index = x, p.to(x.device), index.to(x.device)
+        self.boxes, self.flip, self.sigma = (hand_over(t, x.device) for t in (p.boxes, p.flip, p.sigma))
+        self.x, self.index = x, hand_over(index, x.device)
         self.size, self.kernel_size, self.out = size, kernel_size, out
 
     def resize(self, start: int, views: Tensor) -> None:
         piece = slice(start, start + len(views))
         images = self.x.index_select(0, self.index[piece] % len(self.x))
-        resized = resample.crop_and_resize(images, self.p.boxes[piece], self.p.flip[piece], self.size)
+        resized = resample.crop_and_resize(images, self.boxes[piece], self.flip[piece], self.size)
         # Shares add up to 1 but for rounding, which the clamp takes away.
         torch.clamp(resized, 0, 1, out=views)
 
@@ -81,14 +83,14 @@ class _Batches:
             gray = luma(views.index_select(0, rows)).unsqueeze(1)
             views.index_copy_(0, rows, gray.expand(-1, 3, -1, -1))
         if (rows := self._chosen(self.blur[piece])) is not None:
-            sigma = self.p.sigma[piece].index_select(0, rows)
+            sigma = self.sigma[piece].index_select(0, rows)
             blurred = resample.gaussian_blur(views.index_select(0, rows), sigma, self.kernel_size)
             views.index_copy_(0, rows, blurred.clamp_(0, 1))
         self.out.index_copy_(0, self.index[piece], views)
 
     def _chosen(self, flags: list[bool]) -> Tensor | None:
         rows = [i for i, flag in enumerate(flags) if flag]
-        return torch.tensor(rows, device=self.x.device) if rows else None
+        return hand_over(torch.tensor(rows), self.x.device) if rows else None
 
 
 class _OneByOne:

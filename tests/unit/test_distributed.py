@@ -707,10 +707,10 @@ def test_the_cost_of_a_step_by_hand():
     assert c.encoder_macs == pytest.approx(3 * 4.1e9 * 64)
     assert c.loss_macs == 2 * 8192**2 * 128
     assert c.dense_bytes == 8192**2 * 4
-    assert c.tiled_bytes == ((4 * 5 // 2 + 1) * 2048**2 + 3 * 8192 * 128) * 4
+    assert c.tiled_bytes == ((2 * 3 // 2 + 1) * 4096**2 + 3 * 8192 * 128) * 4
     assert c.loss_share == pytest.approx(1.718e10 / (1.718e10 + 7.872e11), rel=1e-3)
     assert c.divided_loss_share < c.loss_share / 100
-    assert cost(65536, 256).tiled_bytes == (2 * 2048**2 + 3 * 131072 * 128) * 4
+    assert cost(65536, 256).tiled_bytes == (2 * 4096**2 + 3 * 131072 * 128) * 4
     alone = cost(256, 1)
     assert alone.embedding_bytes == alone.gradient_bytes == alone.batch_norm_bytes == 0
 
@@ -722,7 +722,7 @@ def test_the_network_in_the_cost_is_resnet50_with_its_head():
     defaults = cost.__kwdefaults__
     assert defaults["parameters"] == sum(p.numel() for p in model.parameters())
     assert (defaults["norms"], defaults["channels"]) == (len(norms), sum(m.num_features for m in norms))
-    assert (defaults["tile"], defaults["kept"]) == (losses._TILE_ELSEWHERE, losses._MAX_KEPT_TILES)
+    assert (defaults["tile"], defaults["kept"]) == (losses._TILE_ELSEWHERE, losses._KEPT_TILES_ELSEWHERE)
 
 
 @pytest.mark.parametrize("images_per_rank", [32, 256])

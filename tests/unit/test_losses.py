@@ -138,7 +138,7 @@ def test_every_size_of_tile_gives_the_same_loss(tile, temperature, dtype):
 @pytest.mark.parametrize("temperature", [0.005, 0.5])
 @pytest.mark.parametrize("most", [0, 1000])
 def test_keeping_tiles_or_making_them_again_gives_the_same_loss(most, temperature, monkeypatch):
-    monkeypatch.setattr(losses, "_MAX_KEPT_TILES", most)
+    monkeypatch.setitem(losses._KEPT_TILES, "cpu", most)
     for n in (5, 40):
         assert_agrees(tiled(8), *make_views(n, 8, n), temperature)
 
@@ -516,14 +516,14 @@ def test_memory_does_not_grow_with_the_square_of_the_batch(temperature):
     d, tile = 8, 64
     for n in (128, 256, 512):
         most = largest_tensor(tiled(tile), n, d, temperature)
-        assert most <= max(losses._MAX_KEPT_TILES * tile**2, 2 * n * d)
+        assert most <= max(losses._KEPT_TILES["cpu"] * tile**2, 2 * n * d)
     # beyond the tiles that are kept, a tile or the embeddings
     assert largest_tensor(tiled(tile), 512, d, temperature) == max(tile**2, 2 * 512 * d)
     assert largest_tensor(nt_xent_dense, 512, d) >= (2 * 512) ** 2  # so the recorder sees what it should
 
 
 def test_memory_with_the_usual_tile():
-    most = losses._MAX_KEPT_TILES * losses._TILE["cpu"] ** 2
+    most = losses._KEPT_TILES["cpu"] * losses._TILE["cpu"] ** 2
     assert most * 4 <= 120e6  # bytes in float32
     assert largest_tensor(nt_xent, 3000, 8) < most < 6000**2
 
