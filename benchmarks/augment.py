@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simclr_edu._memory import keep_freed_memory
 from simclr_edu.augment import SimCLRAugment, blur_kernel_size, torchvision_pipeline
+from simclr_edu.device import keep_freed_memory
 
 RECIPES = {
     "cifar-32": {"size": 32, "source": 32, "batch": 512, "strength": 0.5, "blur": False},

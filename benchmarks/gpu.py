@@ -26,11 +26,13 @@ from torch import Tensor, nn
 import simclr_edu  # noqa: F401  before anything that imports torchvision
 from simclr_edu import evaluate
 from simclr_edu.augment import SimCLRAugment
+from simclr_edu.course.profiles import PROFILES
 from simclr_edu.data import load_images
-from simclr_edu.losses import NTXentLoss, _nt_xent
-from simclr_edu.models import SimCLR, make_encoder
-from simclr_edu.pretrain import pretrain, train_step
-from simclr_edu.profiles import PROFILES
+from simclr_edu.encoders import make_encoder
+from simclr_edu.losses import NTXentLoss
+from simclr_edu.losses.tiled import nt_xent_tiled as _nt_xent
+from simclr_edu.pretrain import pretrain
+from simclr_edu.simclr import SimCLR, train_step
 
 PAIRS = (256, 2048, 8192, 32768)
 TILES = (1024, 2048, 4096, 8192)

@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 import simclr_edu  # noqa: F401  before anything that imports torchvision
 from simclr_edu import evaluate
-from simclr_edu._memory import keep_freed_memory
 from simclr_edu.data import ImageSet, load_images
+from simclr_edu.device import keep_freed_memory
+from simclr_edu.encoders import make_encoder
 from simclr_edu.losses import NTXentLoss
-from simclr_edu.models import SimCLR, make_encoder
-from simclr_edu.pretrain import PretrainConfig, learning_rate, pretrain, train_step
+from simclr_edu.pretrain import PretrainConfig, learning_rate, pretrain
+from simclr_edu.simclr import SimCLR, train_step
 
 BATCH = 256
 ENCODER = "tiny"

@@ -21,18 +21,14 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_edu import __version__, arms, data, distributed, evaluate, evidence, training_steps, transfer
+from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
+from simclr_edu.course.profiles import current_profile, device_name
 from simclr_edu.data import load_images
-from simclr_edu.models import make_encoder
-from simclr_edu.pretrain import (
-    NonFiniteLossError,
-    PretrainConfig,
-    bf16_is_fast,
-    load_run,
-    pick_device,
-    pretrain,
-)
-from simclr_edu.profiles import current_profile, device_name
+from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu.encoders import make_encoder
+from simclr_edu.home import home_folder
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
 
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
@@ -156,16 +152,16 @@ class Evidence:
             print(arms.table(measured))
             rows = {str(epochs): arms.summary(measured, epochs) for epochs in of_arms.epochs}
             return {"arms": rows, "directory": str(self.out)}
-        config = evidence.FewLabels()
+        config = few_labels.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
         if self.what == "steps":
             of_steps = training_steps.Steps(pretraining=config.pretraining)
             longer = training_steps.run_steps(of_steps, self.out, self.workers, report)
             print(training_steps.table(longer))
             return {"steps": training_steps.summary(longer), "directory": str(self.out)}
-        results = evidence.run_few_labels(config, self.out, self.workers, report)
-        print(evidence.table(results))
-        return {"few_labels": evidence.summary(results), "directory": str(self.out)}
+        results = few_labels.run_few_labels(config, self.out, self.workers, report)
+        print(few_labels.table(results))
+        return {"few_labels": few_labels.summary(results), "directory": str(self.out)}
 
 
 @dataclass(frozen=True)
@@ -205,7 +201,7 @@ class Doctor:
             "cores": os.cpu_count(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(data.home_folder()),
+            "home": str(home_folder()),
             "datasets": sets,
         }
         print(f"{report['device_name']}, {report['cores']} cores")

@@ -62,7 +62,8 @@ def read_only_folder():
     is_root = os.geteuid() == 0
     if is_root:
         # Nobody may not be able to read torch's files: all that a run imports late is imported now.
-        from simclr_edu import pretrain, shapes
+        from simclr_edu import pretrain
+        from simclr_edu.data import shapes
 
         config = pretrain.PretrainConfig(epochs=1, batch_size=8, device="cpu")
         pretrain.pretrain(config, shapes.make_shapes(8, size=16)[0], progress=False)

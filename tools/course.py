@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     os.environ["SIMCLR_EDU_HOME"] = str(BUILD / "home")
-    from simclr_edu import results  # after the home folder is set
+    from simclr_edu.course import results  # after the home folder is set
 
     table = str(results.table())
     index = BUILD / "html" / "index.html"

@@ -35,7 +35,8 @@ from typing import Any
 
 import nbtools
 
-from simclr_edu import evidence, interview
+from simclr_edu.course import interview
+from simclr_edu.course.evidence import few_labels
 
 # What a figure may come from that no run of this project can be compared with.
 SOURCES = (
@@ -48,10 +49,10 @@ SOURCES = (
     "Chen et al. 2020, Table 6",
 )
 FEW_LABELS_TABLE = {
-    evidence.PROBE: "linear probe",
-    evidence.TUNED: "fine-tuned",
-    evidence.SCRATCH: "from scratch, same augmentation",
-    evidence.LIGHT: "from scratch, crops and flips only",
+    few_labels.PROBE: "linear probe",
+    few_labels.TUNED: "fine-tuned",
+    few_labels.SCRATCH: "from scratch, same augmentation",
+    few_labels.LIGHT: "from scratch, crops and flips only",
 }
 NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
 FIGURE = re.compile(rf"(?P<text>(?P<number>{NUMBER})(?:%| points?\b)?)<!-- (?P<where>\w+): (?P<what>.+?) -->")
@@ -77,9 +78,9 @@ class FigureProblem(Exception):
 
 
 def _few_labels(found: dict[str, Any]) -> dict[str, Any]:
-    rows = {str(row["labels"] or "all"): row for row in evidence.summary(found)}
+    rows = {str(row["labels"] or "all"): row for row in few_labels.summary(found)}
     for row in rows.values():
-        leads = evidence.lead_by_seed(found, row["labels"])
+        leads = few_labels.lead_by_seed(found, row["labels"])
         row["lead by seed"] = {
             str(seed): lead for seed, lead in zip(found["config"]["seeds"], leads, strict=True)
         }
@@ -87,7 +88,7 @@ def _few_labels(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arms(found: dict[str, Any]) -> dict[str, Any]:
-    from simclr_edu import arms
+    from simclr_edu.course.evidence import arms
 
     rows = {str(epochs): arms.summary(found, epochs) for epochs in found["config"]["epochs"]}
     return {
@@ -100,7 +101,7 @@ def _arms(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _steps(found: dict[str, Any]) -> dict[str, Any]:
-    from simclr_edu import training_steps
+    from simclr_edu.course.evidence import training_steps
 
     return {
         who: {
@@ -112,7 +113,7 @@ def _steps(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _transfer(found: dict[str, Any]) -> dict[str, Any]:
-    from simclr_edu import transfer
+    from simclr_edu.course.evidence import transfer
 
     budgets = [str(n or "all") for n in found["config"]["budgets"]]
     return {

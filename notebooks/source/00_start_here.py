@@ -14,9 +14,11 @@
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 
-from simclr_edu import evaluate, evidence, plots, profiles, results, shapes
-from simclr_edu.data import load_images
-from simclr_edu.models import make_encoder
+from simclr_edu import evaluate
+from simclr_edu.course import figures, profiles, results
+from simclr_edu.course.evidence import few_labels
+from simclr_edu.data import load_images, shapes
+from simclr_edu.encoders import make_encoder
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -90,7 +92,7 @@ distance = torch.cdist(flat, flat)  # (1000, 1000), between test pictures, in pi
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 first = torch.cat([(data.train_labels == k).nonzero()[:10, 0] for k in range(10)])  # (100,)
 shown, title = data.train_images[first], "Ten pictures of each class: only the silhouette is the class"
-plots.show(plots.image_grid(shown, columns=10, row_names=data.class_names, title=title))
+figures.show(figures.image_grid(shown, columns=10, row_names=data.class_names, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Everything else is a **nuisance factor**: it changes the pixels and says nothing about the class. Because the pictures
@@ -118,7 +120,7 @@ def sweep(factor: str, low: float, high: float, label: int = 3, n: int = 10) -> 
 ROWS = {"hue": (0, 324), "x": (0.3, 0.7), "scale": (0.25, 0.38), "rotation": (-28, 28), "noise": (0, 0.06)}
 pictures = torch.cat([sweep(name, low, high) for name, (low, high) in ROWS.items()])  # (50, 3, 32, 32)
 title = "One star; each row changes one factor"
-plots.show(plots.image_grid(pictures, columns=10, row_names=list(ROWS), title=title))
+figures.show(figures.image_grid(pictures, columns=10, row_names=list(ROWS), title=title))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## This set was designed, and that matters
@@ -140,7 +142,7 @@ pair = torch.cat(
     [images.train_images[images.train_labels == 3][:10] for images in (easy, data)]
 )  # (20, 3, 32, 32)
 title = "The same ten stars in the easy set and in ours: smaller, further out, turned further"
-plots.show(plots.image_grid(pair, columns=10, row_names=["shapes_easy", "shapes"], title=title))
+figures.show(figures.image_grid(pair, columns=10, row_names=["shapes_easy", "shapes"], title=title))
 for name in ("x", "y", "scale", "rotation"):
     (a, b), (c, d) = (images.train_factors[name].aminmax() for images in (easy, data))
     print(f"{name:9s} shapes_easy {a:6.2f} to {b:5.2f}     shapes {c:6.2f} to {d:5.2f}")
@@ -210,9 +212,9 @@ for name, scores in [("raw pixels", pixels)] + [("random encoder", s) for s in r
 # `python -m simclr_edu evidence`, five draws for each way; notebook 06 shows all of it and reruns a part.
 
 # %% slideshow={"slide_type": "-"}
-shipped = evidence.shipped()
-ten = next(row for row in evidence.summary(shipped) if row["labels"] == 10)  # ten labels a class: 1%
-fair, light = ten[evidence.SCRATCH], ten[evidence.LIGHT]
+shipped = few_labels.shipped()
+ten = next(row for row in few_labels.summary(shipped) if row["labels"] == 10)  # ten labels a class: 1%
+fair, light = ten[few_labels.SCRATCH], ten[few_labels.LIGHT]
 for name, score, how in (("fair", fair, "scratch"), ("light", light, "light")):
     steps, draws = shipped["config"][how]["steps"], shipped["config"]["draws"]
     print(
@@ -237,7 +239,7 @@ bars = {
 means, stds = zip(*bars.values(), strict=True)
 title = "The bar to clear is the fair one: a hundred labels, SimCLR's augmentation"
 label = "test accuracy (%); all labels unless 1% is said"
-plots.show(plots.bar_with_error(list(bars), means, stds, chance=chance, label=label, title=title))
+figures.show(figures.bar_with_error(list(bars), means, stds, chance=chance, label=label, title=title))
 assert max(pixels["linear"], *(scores["linear"] for scores in random_encoders)) <= 0.35
 assert max(means[:2]) + 0.1 < pixels["knn"] < 0.65 and max(means[:-1]) + 0.05 < fair["mean"]
 assert light["mean"] + 0.3 < fair["mean"]
@@ -278,7 +280,7 @@ def pixel_knn(images, fraction: float, k: int) -> float:
 sets = {"shapes_easy": pixel_knn(easy, 1.0, k=20), "shapes": pixel_knn(data, 1.0, k=20)}
 title = f"A look-up of pixels names {sets['shapes_easy']:.0%} of the easy set, {sets['shapes']:.0%} of ours"
 label = "kNN on raw pixels, test accuracy (%)"
-plots.show(plots.bar_with_error(list(sets), list(sets.values()), chance=1 / 10, label=label, title=title))
+figures.show(figures.bar_with_error(list(sets), list(sets.values()), chance=1 / 10, label=label, title=title))
 assert sets["shapes"] + 0.08 < sets["shapes_easy"]
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -290,7 +292,7 @@ easy_flat = easy.test_images[:1000].flatten(1).float() / 255  # (1000, 3072)
 twin = torch.cdist(easy_flat, train_flat).argmin(1)  # (1000,) the nearest training picture
 pair = torch.cat([easy.test_images[:10], easy.train_images[twin[:10]]])  # (20, 3, 32, 32)
 names, title = ["test picture", "nearest in training"], "Most test pictures have a near twin among 10,000"
-plots.show(plots.image_grid(pair, columns=10, row_names=names, title=title))
+figures.show(figures.image_grid(pair, columns=10, row_names=names, title=title))
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # What do twins have in common? The factors are known, so ask them, and compare with training pictures taken at random.

@@ -18,10 +18,12 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from simclr_edu import arms, augment, evaluate, exercises, plots, profiles, results, widgets
+from simclr_edu import augment, evaluate
 from simclr_edu.augment import SimCLRAugment
+from simclr_edu.course import exercises, explorers, figures, profiles, results
+from simclr_edu.course.evidence import arms
 from simclr_edu.data import load_images, sample_photographs
-from simclr_edu.models import make_encoder
+from simclr_edu.encoders import make_encoder
 from simclr_edu.pretrain import PretrainConfig, pretrain
 
 SEED = 0
@@ -70,7 +72,9 @@ crops = torch.stack(
         for x, (t, left, h, w) in zip(batch, boxes, strict=True)
     ]
 )  # (6, 3, 224, 224)
-plots.show(plots.image_grid(crops, columns=6, title="Six crops of one photograph, resized to the same side"))
+figures.show(
+    figures.image_grid(crops, columns=6, title="Six crops of one photograph, resized to the same side")
+)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A loop over pictures is clear and slow. The package does the whole batch with two matrix products, one that mixes
@@ -119,8 +123,8 @@ contrast = blend(batch, luma(batch).mean((1, 2, 3), keepdim=True), factor)
 saturation = blend(batch, luma(batch), factor)
 hue = augment.adjust_hue(batch, torch.linspace(-0.2, 0.2, 6))
 steps = [("brightness", brighter), ("contrast", contrast), ("saturation", saturation), ("hue", hue)]
-plots.show(
-    plots.augmentation_steps(steps, title="Colour jitter: each row moves one factor", x_label="low to high")
+figures.show(
+    figures.augmentation_steps(steps, title="Colour jitter: each row moves one factor", x_label="low to high")
 )
 
 # %% tags=["nbval-check-output"] slideshow={"slide_type": "skip"}
@@ -148,8 +152,8 @@ sigmas = torch.tensor([0.1, 1.0, 2.0])
 blurred = augment.gaussian_blur(batch[:3], sigmas, kernel_size=23)  # (3, 3, 224, 224)
 shown = torch.cat([batch[:1], gray, blurred])
 captions = ["original", "grayscale", "sigma 0.1", "sigma 1", "sigma 2"]
-plots.show(
-    plots.image_grid(shown, captions, columns=5, title="Grayscale drops the colour, blur the fine detail")
+figures.show(
+    figures.image_grid(shown, captions, columns=5, title="Grayscale drops the colour, blur the fine detail")
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -159,13 +163,13 @@ plots.show(
 # move `draw`.
 
 # %% slideshow={"slide_type": "-"}
-widgets.augmentation_explorer(photo, seed=SEED)
+explorers.augmentation_explorer(photo, seed=SEED)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 paper = SimCLRAugment(224, strength=1.0, blur=True)
 views = paper(photo.expand(10, 3, 224, 224), generator=torch.Generator().manual_seed(SEED))
 title = "Ten views of one photograph, the paper's ImageNet recipe"
-plots.show(plots.image_grid(views, columns=5, title=title))
+figures.show(figures.image_grid(views, columns=5, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # At 32 pixels on the course's data, with the settings that notebook 04 trains with, printed below. Its crops keep at
@@ -173,14 +177,14 @@ plots.show(plots.image_grid(views, columns=5, title=title))
 # anything of it, and these silhouettes lie anywhere in the picture.
 
 # %% slideshow={"slide_type": "-"}
-widgets.augmentation_explorer(data.train_images[3], seed=SEED)
+explorers.augmentation_explorer(data.train_images[3], seed=SEED)
 
 # %% slideshow={"slide_type": "-"}
 print(
     f"jitter strength {recipe.strength:g}, grayscale {recipe.grayscale:g}, crops of {recipe.crop_scale} of the area"
 )
 v1, v2 = recipe.two_views(data.train_images[:8], generator=torch.Generator().manual_seed(SEED))
-plots.show(plots.view_pairs(data.train_images[:8], v1, v2))
+figures.show(figures.view_pairs(data.train_images[:8], v1, v2))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawn per picture, or once for the batch?
@@ -199,7 +203,7 @@ first = torch.zeros(8, dtype=torch.long)  # index 0, eight times
 draws = [drawn, drawn[first]]  # one draw for each picture; picture 0's draw for all
 order = torch.randperm(2, generator=torch.Generator().manual_seed(1)).tolist()
 rows = [(f"row {name}", recipe.apply(pictures, draws[i])) for name, i in zip("AB", order, strict=True)]
-plots.show(plots.augmentation_steps(rows, title="Eight pictures, augmented: in which row is the bug?"))
+figures.show(figures.augmentation_steps(rows, title="Eight pictures, augmented: in which row is the bug?"))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # By eye it is guesswork, which is why this bug lives long. (The first column is the same in both rows by construction: the draw
@@ -328,11 +332,11 @@ crop_only = SimCLRAugment(224, color=False, flip=False, crop_scale=(0.2, 0.5))
 a, b = crop_only(photo.expand(2, 3, 224, 224), generator=torch.Generator().manual_seed(4))
 other = crop_only(sample_photographs(224)[:1], generator=torch.Generator().manual_seed(4))[0]
 title = "Two crops of one photograph: alike"
-plots.show(plots.colour_histograms(a, b, names=("crop A", "crop B"), title=title, top=TOP))
+figures.show(figures.colour_histograms(a, b, names=("crop A", "crop B"), title=title, top=TOP))
 
 # %% slideshow={"slide_type": "-"}
 title = "Crops of two photographs: different"
-plots.show(plots.colour_histograms(a, other, names=("crop A", "other picture"), title=title, top=TOP))
+figures.show(figures.colour_histograms(a, other, names=("crop A", "other picture"), title=title, top=TOP))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A feature that wins the game without any understanding is a **shortcut**. Colour jitter makes it worth less. How much, the
@@ -357,7 +361,7 @@ print(f"after, mean of 40: one photograph {statistics.mean(same):.0%}, two {stat
 ja, jb, _ = drawn[sorted(range(40), key=same.__getitem__)[20]]  # a draw from the middle
 title = f"The same two crops after jitter, a typical draw: {overlap(ja, jb):.0%} in common, not {overlap(a, b):.0%}"
 assert statistics.mean(same) < overlap(a, b) - 0.2
-plots.show(plots.colour_histograms(ja, jb, names=("crop A", "crop B"), title=title, top=TOP))
+figures.show(figures.colour_histograms(ja, jb, names=("crop A", "crop B"), title=title, top=TOP))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Experiment: crop only, colour only, both
@@ -407,7 +411,7 @@ for seed in range(3):
 bars = {"random encoder": (statistics.mean(untrained), statistics.stdev(untrained)), **linear}
 means, spreads = zip(*bars.values(), strict=True)
 title = f"Crops alone: {means[2]:.0%}, no better than an untrained network. Crops and colour: {means[4]:.0%}"
-plots.show(plots.bar_with_error(list(bars), means, spreads, chance=0.1, title=title))
+figures.show(figures.bar_with_error(list(bars), means, spreads, chance=0.1, title=title))
 assert linear["crop only"][0] <= 0.35 and linear["crop only"][0] < means[0]
 assert linear["crop + colour"][0] > linear["colour only"][0] + 0.05 > linear["crop only"][0] + 0.3
 for seed in shipped["config"]["seeds"]:

@@ -23,11 +23,13 @@ import torch
 import torch.nn.functional as F
 from IPython.display import display
 
-from simclr_edu import diagnostics, exercises, losses, plots, profiles, results, widgets
+from simclr_edu import diagnostics, losses
+from simclr_edu.course import exercises, explorers, figures, profiles, results
 from simclr_edu.data import load_images
+from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import embed, probe_scores
-from simclr_edu.models import SimCLR, make_encoder
 from simclr_edu.pretrain import PretrainConfig, pretrain
+from simclr_edu.simclr import SimCLR
 
 SEED = 0
 torch.manual_seed(SEED)
@@ -76,11 +78,11 @@ for n in (2, 4, 256):
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 names = ["1a", "2a", "1b", "2b"]  # picture 1 and 2, view a and b: first views on top, as the loss wants them
 z = F.normalize(torch.cat([hand1, hand2]), dim=1)  # (4, 2), length 1
-plots.show(plots.arrows(z, names))
+figures.show(figures.arrows(z, names))
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 sim = z @ z.T  # (4, 4)
-plots.show(plots.similarity_matrix(sim))
+figures.show(figures.similarity_matrix(sim))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Read the first row. The anchor is 1a, its positive is 1b, its negatives are 2a and 2b. The loss of one anchor
@@ -253,8 +255,8 @@ for n in (8, 64, 512):
 # The line moves with the batch size, so losses of different batch sizes do not compare.
 
 # %% slideshow={"slide_type": "-"}
-display(widgets.loss_floor_explorer())
-plots.show(plots.loss_floor())
+display(explorers.loss_floor_explorer())
+figures.show(figures.loss_floor())
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 6. Which candidate wins?
@@ -268,7 +270,7 @@ untrained = SimCLR(make_encoder("tiny"), config.projection_dim)
 before1, before2 = embed(untrained, v1, level="z"), embed(untrained, v2, level="z")  # (256, 64) each
 sim_before = diagnostics.similarity_matrix(torch.cat([before1[:6], before2[:6]]))  # (12, 12)
 title = f"Untrained: every similarity lies between {sim_before.min():.3f} and 1"
-plots.show(plots.similarity_matrix(sim_before, title=title, decimals=3))
+figures.show(figures.similarity_matrix(sim_before, title=title, decimals=3))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Everything resembles everything: this random network sends all pictures into one narrow cone.
@@ -281,7 +283,7 @@ z1, z2 = embed(run.model, v1, level="z"), embed(run.model, v2, level="z")  # (25
 sim_after = diagnostics.similarity_matrix(torch.cat([z1[:6], z2[:6]]))  # (12, 12)
 won = (sim_after.clone().fill_diagonal_(-1).argmax(1) == torch.arange(12).roll(6)).sum()
 title = f"Trained: the positive (outlined) is the highest in {won} of 12 rows"
-plots.show(plots.similarity_matrix(sim_after, title=title))
+figures.show(figures.similarity_matrix(sim_after, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The cone has opened. These pictures are from the test set: the network never saw them. The same for all 256 of them, beside **contrastive
@@ -332,20 +334,20 @@ shown = torch.cat([positive[lost, None], best], dim=1)  # (4, 4)
 title = (
     "Lost anchors (left): the positive, then three negatives (crossed) that look more alike to the network"
 )
-fig = plots.nearest_neighbours(
+fig = figures.nearest_neighbours(
     views[lost], views[shown], sim[lost[:, None], shown], shown == shown[:, :1], title, query="anchor"
 )
 fig.alt_text = "Four anchors; beside each its positive, then three negatives, the first more similar than it."
-plots.show(fig)
+figures.show(fig)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Now choose an anchor and a temperature yourself, in a batch of eight pictures. The figure is for $\tau = 0.5$, as in
 # section 2; the network was trained at 0.2.
 
 # %% slideshow={"slide_type": "-"}
-display(widgets.similarity_explorer(z1[:8], z2[:8]))
+display(explorers.similarity_explorer(z1[:8], z2[:8]))
 sim = diagnostics.similarity_matrix(torch.cat([z1[:8], z2[:8]]))  # (16, 16)
-plots.show(plots.anchor_softmax(sim, anchor=0, temperature=0.5))
+figures.show(figures.anchor_softmax(sim, anchor=0, temperature=0.5))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 7. The shifted-label bug

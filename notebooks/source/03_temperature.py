@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from IPython.display import display
 
-from simclr_edu import diagnostics, exercises, losses, plots, profiles, results, widgets
+from simclr_edu import diagnostics, losses
+from simclr_edu.course import exercises, explorers, figures, profiles, results
 from simclr_edu.data import load_images
 from simclr_edu.evaluate import embed, probe_scores
 from simclr_edu.pretrain import PretrainConfig, pretrain
@@ -96,7 +97,7 @@ exercises.check_softmax_weights(softmax_weights)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 row = candidates.roll(30)  # the positive moved from column 0 to column 30, where it is easier to see
-plots.show(plots.softmax_row(row, 30, temperatures=(0.05, 0.2, 1.0)))
+figures.show(figures.softmax_row(row, 30, temperatures=(0.05, 0.2, 1.0)))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 2. From weights to gradients
@@ -172,7 +173,7 @@ print("gradient share by autograd = softmax over the negatives = package")
 # negatives? And at $\tau = 1$?
 
 # %% tags=["slide-output"] slideshow={"slide_type": "fragment"}
-plots.show(plots.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
+figures.show(figures.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A low temperature looks at the few **hard negatives**, those most similar to the anchor. A high temperature pushes
@@ -183,8 +184,8 @@ plots.show(plots.gradient_share(negatives, temperatures=(0.05, 0.1, 0.5, 1.0)))
 # Move the slider and watch both panels:
 
 # %% slideshow={"slide_type": "-"}
-display(widgets.temperature_explorer(candidates, 0))
-plots.show(plots.temperature_effect(candidates, 0, temperature=0.5))
+display(explorers.temperature_explorer(candidates, 0))
+figures.show(figures.temperature_effect(candidates, 0, temperature=0.5))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 3. Losses at two temperatures do not compare
@@ -333,7 +334,7 @@ paper = paper_probe, paper_contrastive
 title = (
     "Ours: 0.05 has the worst probe, 1.0 the worst contrastive accuracy; the peak is within the error bars"
 )
-plots.show(plots.temperature_results(TAUS, *table["linear"], *table["contrastive"], *paper, title=title))
+figures.show(figures.temperature_results(TAUS, *table["linear"], *table["contrastive"], *paper, title=title))
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 probes = {tau: [m["linear"] for m in measured[tau]] for tau in TAUS}  # three seeds each
@@ -372,7 +373,7 @@ print(f"test set: {statistics.mean(test):.1%} ± {statistics.stdev(test):.1%}")
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 names = [f"tau {tau:g}" for tau in TAUS]
 title = "Lower left would be best, and no temperature gets there: the more even, the less aligned"
-plots.show(plots.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0], title))
+figures.show(figures.uniformity_alignment(names, table["alignment"][0], table["uniformity"][0], title))
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # Good alignment alone does not make a good probe: 0.05 is the best aligned, and the worst in the probe. It is also the

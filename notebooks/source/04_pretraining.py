@@ -24,19 +24,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from simclr_edu import augment, evaluate, exercises, plots, profiles, results, widgets
-from simclr_edu.data import home_folder, load_images
+from simclr_edu import augment, evaluate
+from simclr_edu.course import exercises, explorers, figures, profiles, results
+from simclr_edu.data import load_images
+from simclr_edu.encoders import make_encoder
+from simclr_edu.home import home_folder
 from simclr_edu.losses import NTXentLoss, nt_xent_dense
-from simclr_edu.models import ProjectionHead, SimCLR, make_encoder
-from simclr_edu.pretrain import (
-    SHIPPED,
-    PretrainConfig,
-    StopPretraining,
-    learning_rate,
-    load_run,
-    pretrain,
-    train_step,
-)
+from simclr_edu.pretrain import SHIPPED, PretrainConfig, StopPretraining, learning_rate, load_run, pretrain
+from simclr_edu.simclr import ProjectionHead, SimCLR, train_step
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -156,7 +151,7 @@ def my_learning_rate(progress: float, base: float, warmup: float = 0.1) -> float
 
 rates = [my_learning_rate(k / 200, 0.004) for k in range(201)]
 assert rates == [learning_rate(k / 200, 0.004) for k in range(201)]
-plots.show(plots.learning_rate(rates))
+figures.show(figures.learning_rate(rates))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The run
@@ -233,7 +228,7 @@ def knn_callback(run) -> None:
 
 
 # %% slideshow={"slide_type": "skip"}
-live = widgets.LiveTraining(every=2.0)
+live = explorers.LiveTraining(every=2.0)
 live
 
 # %% slideshow={"slide_type": "subslide"}
@@ -251,7 +246,7 @@ print(
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 start = {"step": 0, "loss": first_loss, "knn": knn(untrained.encoder)}  # before the first step
 curve = [start, *run.history]
-plots.show(plots.loss_curve(curve, n, knn_title="kNN, 1,000 labels"))
+figures.show(figures.loss_curve(curve, n, knn_title="kNN, 1,000 labels"))
 assert run.finished and last["loss"] < math.log(2 * n - 1) - 1
 assert accuracy > 10 / (2 * n - 1)
 
@@ -306,7 +301,7 @@ for name, f in arms.items():
 per_class = len(data.train_labels) // data.num_classes
 title = "Ten times the epochs: little at 1 label a class, much at 5 and 10"
 shares = [labels / per_class for labels in BUDGETS]
-plots.show(plots.label_budget(shares, few, chance=1 / data.num_classes, title=title, per_class=per_class))
+figures.show(figures.label_budget(shares, few, chance=1 / data.num_classes, title=title, per_class=per_class))
 for name, accuracy in few.items():  # accuracy: (5 draws, 3 budgets)
     by_budget = zip(BUDGETS, accuracy.mean(0), strict=True)
     print(f"{name:10s}", "   ".join(f"{labels} a class {mean:.1%}" for labels, mean in by_budget))
@@ -364,7 +359,7 @@ for row, head in enumerate(HEADS):
         f"{head:15s} h {h[row].mean():.1%} ± {h[row].std():.1%}   z {z[row].mean():.1%} ± {z[row].std():.1%}"
     )
 title = f"No head: {100 * (h[2] - h[0]).mean():.0f} points behind the nonlinear one (h, three seeds)"
-plots.show(plots.bar_with_error(list(HEADS), h.mean(1), h.std(1), chance=0.1, title=title))
+figures.show(figures.bar_with_error(list(HEADS), h.mean(1), h.std(1), chance=0.1, title=title))
 assert h[2].mean() > h[0].mean() + 0.03 and h[2].mean() > z[2].mean() + 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -408,10 +403,10 @@ print("same weights to the last bit:", all(torch.equal(a, b) for a, b in pairs))
 # own here, so the notebook stays free. The figure below the buttons is what the cell above left behind.
 
 # %% slideshow={"slide_type": "-"}
-widgets.LiveTraining(config=replace(short, epochs=20), images=pictures)
+explorers.LiveTraining(config=replace(short, epochs=20), images=pictures)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
-plots.show(plots.loss_curve(resumed.history, short.batch_size))
+figures.show(figures.loss_curve(resumed.history, short.batch_size))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Resuming under another temperature or augmentation would be another experiment under the old name. It is refused:
@@ -451,7 +446,7 @@ speeds = {
 }
 gain = speeds["whole batch"] / speeds["one by one (PIL)"]
 title = f"Batched augmentation at 32 pixels: {gain:.0f} times as fast as one PIL process"
-plots.show(plots.throughput_bars(list(speeds), list(speeds.values()), title=title))
+figures.show(figures.throughput_bars(list(speeds), list(speeds.values()), title=title))
 assert speeds["whole batch"] > 3 * speeds["one by one (PIL)"]
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -472,7 +467,9 @@ layouts = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 whole_step = {name: steps_per_second(layout) for name, layout in layouts.items()}
 change = whole_step["channels last"] / whole_step["contiguous"] - 1
 title = f"A whole step, channels last: {abs(change):.0%} {'faster' if change > 0 else 'slower'} in this one measurement"
-plots.show(plots.throughput_bars(list(whole_step), list(whole_step.values()), unit="pairs/s", title=title))
+figures.show(
+    figures.throughput_bars(list(whole_step), list(whole_step.values()), unit="pairs/s", title=title)
+)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # What does a step spend its time on? A pair needs **two** views:
@@ -497,7 +494,7 @@ print(f"whole step, batched views    {1000 / max(whole_step.values()):6.2f} ms a
 # Neither is measured here: this notebook's saved outputs come from a CPU. What the machine you sit at has:
 
 # %% slideshow={"slide_type": "-"}
-from simclr_edu.pretrain import bf16_is_fast, pick_device
+from simclr_edu.device import bf16_is_fast, pick_device
 
 device = pick_device("auto")
 print(

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from sklearn.manifold import TSNE
 
-from simclr_edu import diagnostics, evaluate, exercises, plots, profiles, results, widgets
+from simclr_edu import diagnostics, encoders, evaluate, simclr
 from simclr_edu.augment import SimCLRAugment
+from simclr_edu.course import exercises, explorers, figures, profiles, results
 from simclr_edu.data import load_images
 from simclr_edu.losses import NTXentLoss, nt_xent
-from simclr_edu.models import SimCLR, make_encoder
-from simclr_edu.pretrain import SHIPPED, course_run, learning_rate, load_run, train_step
+from simclr_edu.pretrain import SHIPPED, course_run, learning_rate, load_run
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -37,7 +37,7 @@ source = "the encoder shipped with the package" if run.directory == SHIPPED else
 print(f"{source}: {run.config.encoder} on {run.config.data}, {run.epoch:.0f} epochs, seed {run.config.seed}")
 data = load_images(run.config.data)
 torch.manual_seed(SEED)
-untrained = make_encoder(run.config.encoder, run.config.stem)
+untrained = encoders.make_encoder(run.config.encoder, run.config.stem)
 before = evaluate.embed(untrained, data.test_images)  # (M, D)
 after = evaluate.embed(run.encoder, data.test_images)  # (M, D), h
 z = evaluate.embed(run.model, data.test_images, level="z")  # (M, d)
@@ -73,8 +73,8 @@ def centred_similarity(h: torch.Tensor) -> torch.Tensor:
     return diagnostics.similarity_matrix((h - h.mean(0))[chosen])  # (200, 200)
 
 
-plots.show(
-    plots.before_after_similarity(
+figures.show(
+    figures.before_after_similarity(
         centred_similarity(before), centred_similarity(after), data.test_labels[chosen], data.class_names
     )
 )
@@ -143,7 +143,7 @@ for name, found in near.items():
 shown = [found[queries, :4] for found in near.values()]  # (5, 4) each
 right = [data.test_labels[found] == data.test_labels[queries, None] for found in shown]
 pictures = [data.test_images[found] for found in shown]
-plots.show(plots.neighbours_before_after(data.test_images[queries], *pictures, *right))
+figures.show(figures.neighbours_before_after(data.test_images[queries], *pictures, *right))
 assert shares(data.test_labels, near["SimCLR"]) > shares(data.test_labels, near["random encoder"]) + 0.3
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -163,7 +163,7 @@ views = run.config.augmentation(data.image_size).two_views(
 with torch.inference_mode():
     z1, z2 = (run.model(v)[1] for v in views)  # (1000, d) each
 positive, negative = diagnostics.pair_similarities(z1, z2)
-plots.show(plots.histogram_pair(positive, negative))
+figures.show(figures.histogram_pair(positive, negative))
 print(f"mean similarity: positives {positive.mean():.2f}, negatives {negative.mean():.2f}")
 assert positive.mean() > negative.mean() + 0.3
 
@@ -212,14 +212,14 @@ for perplexity in (5, 30, 100):
     for seed in (0, 1):
         tsne = TSNE(perplexity=perplexity, random_state=seed, init="random", max_iter=500)
         maps[perplexity, seed] = tsne.fit_transform(F.normalize(after[:M], dim=1).numpy())  # (M, 2)
-widgets.tsne_explorer(maps, data.test_labels[:M], data.class_names)
+explorers.tsne_explorer(maps, data.test_labels[:M], data.class_names)
 
 # %% slideshow={"slide_type": "-"}
 tsne = TSNE(perplexity=30, random_state=0, init="random", max_iter=500)
 before_map = tsne.fit_transform(F.normalize(before[:M], dim=1).numpy())  # (M, 2)
 three = {"random encoder": before_map, "SimCLR, seed 0": maps[30, 0], "SimCLR, seed 1": maps[30, 1]}
 title = "After training every class has two islands; with another seed, in other places"
-plots.show(plots.embedding_maps(three, data.test_labels[:M], data.class_names, title=title))
+figures.show(figures.embedding_maps(three, data.test_labels[:M], data.class_names, title=title))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Why twice? The same maps, coloured by polarity:
@@ -228,7 +228,7 @@ plots.show(plots.embedding_maps(three, data.test_labels[:M], data.class_names, t
 two = {"random encoder": before_map, "SimCLR": maps[30, 0]}
 title = "Light and dark lie apart, before training and after it"
 words = ("dark on light", "light on dark")
-plots.show(plots.embedding_maps(two, light[:M].long(), words, title=title))
+figures.show(figures.embedding_maps(two, light[:M].long(), words, title=title))
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # Now point at a dot, with the mouse or with Tab and the arrow keys: its picture, and its five nearest neighbours **in the
@@ -241,7 +241,7 @@ sim = diagnostics.similarity_matrix(after[:M])  # (M, M)
 closest = sim.fill_diagonal_(-1).topk(5).indices  # (M, 5), a picture is not its own neighbour
 title = "Point at a dot: its picture and its nearest neighbours in h"
 mapped, classes = data.test_images[:M], data.test_labels[:M]
-plots.embedding_map(maps[30, 0], mapped, classes, data.class_names, closest, title=title)
+figures.embedding_map(maps[30, 0], mapped, classes, data.class_names, closest, title=title)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # What the map does **not** show:
@@ -297,7 +297,7 @@ for name in h_scores:
     print(f"{name:18s}", "   ".join(f"{stage} {scores[name]:5.2f}" for stage, scores in stages.items()))
 clip = [[max(0.0, v) for v in s.values()] for s in (h_scores, z_scores)]
 title = "Hardly read from h: the hues and x. Read from h and z: class, y, scale, polarity"
-plots.show(plots.factor_bars(list(h_scores), *clip, title=title))
+figures.show(figures.factor_bars(list(h_scores), *clip, title=title))
 assert h_scores["hue"] < random_scores["hue"] - 0.2 and h_scores["x"] < p_scores["x"] - 0.15
 assert min(scores[name] for scores in (h_scores, z_scores) for name in ("class", "y", "scale", "luma")) > 0.6
 
@@ -350,14 +350,16 @@ class AllHues(SimCLRAugment):
         return drawn
 
 
-def short_run(augmentation: SimCLRAugment, epochs: int = 3) -> SimCLR:
+def short_run(augmentation: SimCLRAugment, epochs: int = 3) -> simclr.SimCLR:
     torch.manual_seed(SEED)
-    model, generator = SimCLR(make_encoder("tiny"), 64), torch.Generator().manual_seed(SEED)
+    model, generator = simclr.SimCLR(encoders.make_encoder("tiny"), 64), torch.Generator().manual_seed(SEED)
     optimizer = torch.optim.AdamW(model.parameters())
     rows = [r for _ in range(epochs) for r in torch.randperm(4000, generator=generator).split(64)]
     for step, batch in enumerate(rows):
         optimizer.param_groups[0]["lr"] = learning_rate((step + 0.5) / len(rows), 3e-3)
-        train_step(model, augmentation, NTXentLoss(0.2), optimizer, data.train_images[batch], generator)
+        simclr.train_step(
+            model, augmentation, NTXentLoss(0.2), optimizer, data.train_images[batch], generator
+        )
     return model
 
 
@@ -407,7 +409,7 @@ assert found["hue all round"]["hue in h"] < found["as it is"]["hue in h"] - 0.05
 # %% slideshow={"slide_type": "-"}
 def after(steps: int, objective) -> tuple[torch.Tensor, float]:
     torch.manual_seed(SEED)
-    model = SimCLR(make_encoder("tiny"), 64)
+    model = simclr.SimCLR(encoders.make_encoder("tiny"), 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     augmentation, generator = run.config.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
     for step in range(steps):

@@ -18,13 +18,15 @@
 import torch
 import torch.nn.functional as F
 
-from simclr_edu import evaluate, evidence, exercises, plots, profiles, results, transfer, widgets
+from simclr_edu import evaluate
+from simclr_edu.course import exercises, explorers, figures, profiles, results
+from simclr_edu.course.evidence import few_labels, transfer
+from simclr_edu.course.evidence.training_steps import shipped as shipped_steps
+from simclr_edu.course.evidence.training_steps import table as steps_table
 from simclr_edu.data import load_images
+from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import state_hash
-from simclr_edu.models import make_encoder
 from simclr_edu.pretrain import SHIPPED, course_run, load_run
-from simclr_edu.training_steps import shipped as shipped_steps
-from simclr_edu.training_steps import table as steps_table
 
 SEED = 0
 PROFILE = profiles.current_profile()
@@ -34,7 +36,7 @@ data = load_images(run.config.data)
 encoder, best = run.encoder, load_run(SHIPPED)  # notebook 04's own run if there is one; the one that ships
 shapes, shipped = (
     load_images("shapes"),
-    evidence.shipped(),
+    few_labels.shipped(),
 )  # the comparison at few labels, run once at full size
 torch.manual_seed(SEED)
 untrained = make_encoder(run.config.encoder, run.config.stem)
@@ -143,7 +145,7 @@ assert probe.state_hash == state_hash(encoder)
 
 # %% tags=["slide-output"] slideshow={"slide_type": "-"}
 confusion = evaluate.confusion_matrix(data.test_labels, probe.predictions, data.num_classes)
-plots.show(plots.confusion(confusion, data.class_names))
+figures.show(figures.confusion(confusion, data.class_names))
 both = (confusion + confusion.T).triu(1)  # (C, C): taken for one another, either way
 for count, cell in zip(*both.flatten().topk(4), strict=True):
     i, j = divmod(cell.item(), data.num_classes)
@@ -182,8 +184,8 @@ if data.name == "shapes":
     assert scores["raw pixels"]["linear"] <= 0.35 and scores["random encoder"]["linear"] <= 0.35
 linear = {name: score["linear"] for name, score in scores.items()}
 title = f"Linear probe: SimCLR features {h_linear:.1%}, random features {linear['random encoder']:.0%}"
-plots.show(
-    plots.bar_with_error(list(linear), list(linear.values()), chance=1 / data.num_classes, title=title)
+figures.show(
+    figures.bar_with_error(list(linear), list(linear.values()), chance=1 / data.num_classes, title=title)
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -219,7 +221,7 @@ for n, mean, std in zip(FEW, gap.mean(0), gap.std(0), strict=True):
     )
 shares = [n * shapes.num_classes / len(shapes.train_labels) for n in FEW]
 title = "From 2 to 10 labels a class h is ahead of z, and of the features two layers earlier"
-plots.show(plots.label_budget(shares, few, chance=0.1, title=title, per_class=1000))
+figures.show(figures.label_budget(shares, few, chance=0.1, title=title, per_class=1000))
 assert kept["two layers before h"]["x"] > kept["h"]["x"] + 0.1 and kept["h"]["x"] > kept["z"]["x"] - 0.05
 assert (gap.mean(0)[1:] > 0).all() and gap.mean() < 0.1
 assert (few["h"] - few["two layers before h"]).mean(0)[1:].min() > 0
@@ -240,14 +242,14 @@ assert (few["h"] - few["two layers before h"]).mean(0)[1:].min() > 0
 # *Before you run the next cell: with 10 labels a class, by how many points will SimCLR be ahead?*
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-config, curves = shipped["config"], evidence.by_draw(shipped)  # method: (draws, budgets)
+config, curves = shipped["config"], few_labels.by_draw(shipped)  # method: (draws, budgets)
 BUDGETS, PER_CLASS = config["budgets"], len(shapes.train_labels) // shapes.num_classes
 shares, ten = [(n or PER_CLASS) / PER_CLASS for n in BUDGETS], BUDGETS.index(10)
 mean = {method: torch.tensor(c).mean(0) for method, c in curves.items()}  # (budgets,) each
-unfair = 100 * (mean[evidence.PROBE] - mean[evidence.LIGHT])[ten].item()
-two = {"SimCLR, linear probe": curves[evidence.PROBE], "from scratch": curves[evidence.LIGHT]}
+unfair = 100 * (mean[few_labels.PROBE] - mean[few_labels.LIGHT])[ten].item()
+two = {"SimCLR, linear probe": curves[few_labels.PROBE], "from scratch": curves[few_labels.LIGHT]}
 title = f"Ten labels a class: SimCLR is ahead by {unfair:.0f} points. Do you believe it?"
-plots.show(plots.label_budget(shares, two, chance=0.1, title=title, per_class=PER_CLASS))
+figures.show(figures.label_budget(shares, two, chance=0.1, title=title, per_class=PER_CLASS))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### How to make your method look good
@@ -277,27 +279,27 @@ print(f"\naccuracy (%) against steps, on training pictures held out:\n{steps_tab
 # *Before you run the next cell: how much of the lead is left at 1, at 10, at 50 labels a class?*
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
-NAMES = {evidence.PROBE: "SimCLR, linear probe", evidence.TUNED: "SimCLR, fine-tuned"}
-NAMES |= {evidence.SCRATCH: "from scratch, fair", evidence.LIGHT: "from scratch, light"}
+NAMES = {few_labels.PROBE: "SimCLR, linear probe", few_labels.TUNED: "SimCLR, fine-tuned"}
+NAMES |= {few_labels.SCRATCH: "from scratch, fair", few_labels.LIGHT: "from scratch, light"}
 four = {NAMES[method]: curve for method, curve in curves.items()}
-fair = 100 * (mean[evidence.PROBE] - mean[evidence.SCRATCH])[ten].item()
+fair = 100 * (mean[few_labels.PROBE] - mean[few_labels.SCRATCH])[ten].item()
 title = (
     f"Ten labels a class: {fair:.0f} points ahead of 8,000 steps from scratch, {unfair:.0f} of the light one"
 )
-plots.show(plots.label_budget(shares, four, chance=0.1, title=title, per_class=PER_CLASS))
+figures.show(figures.label_budget(shares, four, chance=0.1, title=title, per_class=PER_CLASS))
 
 # %% slideshow={"slide_type": "subslide"}
 print(f"{'labels a class':20s}" + "".join(f"{n or 'all':>13}" for n in BUDGETS))
-rows = evidence.summary(shipped)
+rows = few_labels.summary(shipped)
 for method in curves:
     cells = (f"{100 * row[method]['mean']:.1f} ± {100 * row[method]['std']:.1f}" for row in rows)
     print(f"{NAMES[method]:20s}" + "".join(f"{cell:>13}" for cell in cells))
-probe_by_draw = torch.tensor(curves[evidence.PROBE])  # (draws, budgets)
-for row, tuned in zip(rows, (torch.tensor(curves[evidence.TUNED]) - probe_by_draw).T, strict=True):
+probe_by_draw = torch.tensor(curves[few_labels.PROBE])  # (draws, budgets)
+for row, tuned in zip(rows, (torch.tensor(curves[few_labels.TUNED]) - probe_by_draw).T, strict=True):
     apart, error = tuned.mean().item(), tuned.std().item() / len(tuned) ** 0.5
     clear = abs(apart) > max(2 * error, 0.005)  # two standard errors and half a point
     verdict = "level" if not clear else "better" if apart > 0 else "worse"
-    light = row[evidence.PROBE]["mean"] - row[evidence.LIGHT]["mean"]
+    light = row[few_labels.PROBE]["mean"] - row[few_labels.LIGHT]["mean"]
     print(
         f"{row['labels'] or 'all':>3}: ahead of light {100 * light:+5.1f}, of fair {100 * row['lead']:+5.1f} ± "
         f"{100 * row['lead_error']:.1f}; fine-tuned minus probe {100 * apart:+5.1f} ± {100 * error:.1f}, {verdict}"
@@ -306,7 +308,7 @@ for row, tuned in zip(rows, (torch.tensor(curves[evidence.TUNED]) - probe_by_dra
         assert row["lead"] > 2 * row["lead_error"] and light > row["lead"] + 0.02
     if row["labels"] == 0:
         assert abs(row["lead"]) < 0.05
-by_seed = evidence.lead_by_seed(shipped, 1)
+by_seed = few_labels.lead_by_seed(shipped, 1)
 print("lead at 1 label for each pretraining seed:", "  ".join(f"{100 * lead:+.1f}" for lead in by_seed))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -326,7 +328,7 @@ print("lead at 1 label for each pretraining seed:", "  ".join(f"{100 * lead:+.1f
 # fine-tuning; the linear probe on all labels gives 69.3%. With four times the width: 63.0, 74.4 and 76.5%.
 
 # %% slideshow={"slide_type": "-"}
-widgets.label_budget_explorer(shares, four, chance=0.1, per_class=PER_CLASS)
+explorers.label_budget_explorer(shares, four, chance=0.1, per_class=PER_CLASS)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Live: label efficiency against pretraining length
@@ -356,7 +358,7 @@ for name, (module, _) in lengths.items():
 title = "Longer pretraining: most at five and ten labels a class, a few points at one and with all"
 if not own:
     title = "Live: the shipped encoder beside an untrained one, on the same five draws"
-plots.show(plots.label_budget(shares, live, chance=0.1, title=title, per_class=PER_CLASS))
+figures.show(figures.label_budget(shares, live, chance=0.1, title=title, per_class=PER_CLASS))
 for name, accuracies in live.items():
     print(
         f"{name:22s}",
@@ -367,7 +369,7 @@ if not own:
 spread = probe_by_draw.std(0)  # (budgets,) of the shipped comparison
 for name, (_, epochs) in lengths.items():
     if epochs >= 150:
-        assert ((live[name].mean(0) - mean[evidence.PROBE]).abs() <= spread + 0.05).all(), name
+        assert ((live[name].mean(0) - mean[few_labels.PROBE]).abs() <= spread + 0.05).all(), name
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The live probes repeat pretraining seed 0 of the stored ones and lie near their mean. With a run of twenty epochs beside these
@@ -382,11 +384,11 @@ for share, n in (("0.1%", 1), ("1%", 10), ("100%", 0)):
     k = BUDGETS.index(n)
     accuracy = {method: values[k].item() for method, values in mean.items()}
     results.record(
-        f"supervised from scratch, {share} of labels", **stored, accuracy=accuracy[evidence.SCRATCH]
+        f"supervised from scratch, {share} of labels", **stored, accuracy=accuracy[few_labels.SCRATCH]
     )
-    results.record(f"SimCLR, fine-tuned, {share} of labels", **stored, accuracy=accuracy[evidence.TUNED])
-    results.record(f"SimCLR, {share} of labels", **stored, linear=accuracy[evidence.PROBE])
-results.record("supervised, light, 1% of labels", **stored, accuracy=mean[evidence.LIGHT][ten].item())
+    results.record(f"SimCLR, fine-tuned, {share} of labels", **stored, accuracy=accuracy[few_labels.TUNED])
+    results.record(f"SimCLR, {share} of labels", **stored, linear=accuracy[few_labels.PROBE])
+results.record("supervised, light, 1% of labels", **stored, accuracy=mean[few_labels.LIGHT][ten].item())
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Transfer: what the encoder is worth on pictures of another kind
@@ -447,7 +449,7 @@ carried = {
 
 # %% tags=["slide-output"] slideshow={"slide_type": "subslide"}
 title = "Digits: two layers before h far more transfers than at h"
-plots.show(plots.label_budget(parts, carried, chance=0.1, title=title, per_class=round(size / 10)))
+figures.show(figures.label_budget(parts, carried, chance=0.1, title=title, per_class=round(size / 10)))
 print(f"{'labels a class':28s}" + "".join(f"{n or 'all':>13}" for n in COUNTS))
 for name, accuracies in carried.items():
     cells = zip(100 * accuracies.mean(0), 100 * accuracies.std(0), strict=True)
@@ -477,8 +479,8 @@ stored = {
 }  # (draws, budgets)
 rows = (transfer.TUNED, transfer.OWN, transfer.SCRATCH, transfer.PIXELS)
 title = "Digits: starting from shapes is no better than starting from nothing"
-plots.show(
-    plots.label_budget(
+figures.show(
+    figures.label_budget(
         parts, {n: stored[n] for n in rows}, chance=0.1, title=title, per_class=round(size / 10)
     )
 )

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from IPython.display import display
 from torch import nn
 
-from simclr_edu import exercises, interview, profiles, widgets
-from simclr_edu.models import make_encoder
+from simclr_edu.course import exercises, explorers, interview, profiles
+from simclr_edu.encoders import make_encoder
 
 SEED = 0
 torch.manual_seed(SEED)
@@ -36,7 +36,7 @@ print(f"{len(interview.questions())} questions on {len(interview.topics())} topi
 
 # %%
 clock.restart()
-display(widgets.countdown(minutes=15))
+display(explorers.countdown(minutes=15))
 print("The clock runs. Run this cell again to start anew.")
 
 
@@ -551,7 +551,7 @@ exercises.check_bug_hunt(10, fixed_10)
 # back at the end.
 
 # %% tags=["slide-input"]
-display(widgets.flash_cards())
+display(explorers.flash_cards())
 interview.flash_cards()
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -562,7 +562,7 @@ interview.flash_cards()
 
 # %% tags=["slide-input"]
 quiz = interview.quiz(count=10, seed=SEED)
-display(widgets.quiz(quiz))
+display(explorers.quiz(quiz))
 quiz
 
 # %%

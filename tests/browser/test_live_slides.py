@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-CELL = "widgets.loss_floor_explorer("
+CELL = "explorers.loss_floor_explorer("
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ INTERVIEW = {
     "flash_cards": ("button", "Enter", None),
     "quiz": ("input[type=radio]", "Space", r"1 answered|1 of \d+ answered"),
 }
-WIDGET = re.compile(r"^(?:display\()?widgets\.(\w+)\(", re.MULTILINE)
+WIDGET = re.compile(r"^(?:display\()?explorers\.(\w+)\(", re.MULTILINE)
 SECONDS = 900  # for a whole notebook on a busy machine
 MOVES = 200
 
@@ -36,6 +36,7 @@ def is_live(notebook, number):
 def test_notebook_runs_and_its_widgets_move(stem, open_notebook, explore_map):
     notebook = open_notebook(stem)
     notebook.run_all(SECONDS)
+    assert widget_cells(stem) or not any("explorers." in cell["source"] for cell in notebook.cells())
     for number in widget_cells(stem):
         if is_live(notebook, number):
             start_stop_and_resume(notebook.output(number))
@@ -44,9 +45,9 @@ def test_notebook_runs_and_its_widgets_move(stem, open_notebook, explore_map):
         else:
             move_every_control(notebook.output(number))
     if stem.startswith("04"):  # the curve that was drawn while the cell trained
-        assert is_loaded(notebook.output(notebook.find("live = widgets.LiveTraining")))
+        assert is_loaded(notebook.output(notebook.find("live = explorers.LiveTraining")))
     if stem.startswith("05"):
-        number = notebook.find("plots.embedding_map(")
+        number = notebook.find("figures.embedding_map(")
         explore_map(notebook.frame_in(notebook.output(number)))
     notebook.watched.check()
 

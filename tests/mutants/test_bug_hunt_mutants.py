@@ -8,10 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from simclr_edu import exercises, losses
+from simclr_edu import losses
+from simclr_edu.course import exercises
+from simclr_edu.course.exercises import bug_hunt
+from simclr_edu.course.exercises.bug_hunt import BUGS, diagnose_bug_hunt
+from simclr_edu.course.exercises.nt_xent import loss_mistakes
 from simclr_edu.evaluate import embed
-from simclr_edu.exercises import bug_hunt
-from simclr_edu.exercises.bug_hunt import BUGS, diagnose_bug_hunt
 
 SEEDS = (0, 1, 11)
 # What the check says to the program handed in unchanged: words that no other of the ten diagnoses holds.
@@ -34,7 +36,7 @@ def programs():
     """The ten programs and the stubs, as the notebook's cells define them."""
     cells = nbtools.read_notebook(nbtools.NOTEBOOKS / "10_interview.ipynb").cells
     namespace = {"torch": torch, "F": F, "nn": torch.nn, "SEED": 0, "print": lambda *_: None}
-    exec("from simclr_edu.models import make_encoder", namespace)
+    exec("from simclr_edu.encoders import make_encoder", namespace)
     for cell in cells:
         if "exercise" in cell.metadata.get("tags", []):
             exec(cell.source, namespace)
@@ -114,11 +116,19 @@ def load(*names):
 
 
 WRONG = [
-    (1, "diagonal is not masked", lambda a, b, t: exercises.nt_xent._loss_with(diagonal="kept")(a, b, t)),
-    (2, "masked with 0", lambda a, b, t: exercises.nt_xent._loss_with(diagonal="zero")(a, b, t)),
+    (
+        1,
+        "diagonal is not masked",
+        lambda a, b, t: loss_mistakes.loss_with(diagonal="kept")(a, b, t),
+    ),
+    (
+        2,
+        "masked with 0",
+        lambda a, b, t: loss_mistakes.loss_with(diagonal="zero")(a, b, t),
+    ),
     (3, "dot products", lambda z: z @ z.T),
     (4, "cut off at a limit", lambda s, t: -((p := (s / t).clamp(max=80).exp())[0] / p.sum()).log()),
-    (4, "replaced by a number", lambda s, t: bug_hunt._naive(s, t).nan_to_num(0.0)),
+    (4, "replaced by a number", lambda s, t: bug_hunt.overflow._naive(s, t).nan_to_num(0.0)),
     (4, "not from the positive's", lambda s, t: (s / t - (s / t).max()).exp().sum().log() - s[0] / t),
     (4, "temperature is ignored", lambda s, t: anchor(s, 1.0)),
     (4, "sign is wrong", lambda s, t: -anchor(s, t)),
@@ -198,10 +208,10 @@ def test_a_right_repair_passes(number, function, seed):
 
 def test_the_reference_of_bug_10_is_a_run_that_was_never_stopped():
     for seed in SEEDS:
-        model, optimizer, rng = bug_hunt._start(seed)
-        bug_hunt._train(model, optimizer, rng, 8)
+        model, optimizer, rng = bug_hunt.resuming._start(seed)
+        bug_hunt.resuming._train(model, optimizer, rng, 8)
         whole = torch.cat([p.detach().flatten() for p in model.parameters()])
-        resumed = bug_hunt._resumed(load("model", "optimizer", "generator"), (seed,))
+        resumed = bug_hunt.resuming._resumed(load("model", "optimizer", "generator"), (seed,))
         assert torch.equal(whole, resumed)
 
 

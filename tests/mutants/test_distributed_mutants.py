@@ -110,7 +110,9 @@ WRONG = {
     "BatchNorm of each rank for itself": [
         (distributed, "synchronised_batch_norm", lambda model, device: contextlib.nullcontext())
     ],
-    "no gradient through BatchNorm's statistics": [(distributed, "_Normalise", ConstantStatistics)],
+    "no gradient through BatchNorm's statistics": [
+        (distributed.sync_batch_norm, "_Normalise", ConstantStatistics)
+    ],
     "every rank the same images": [(distributed, "own_part", first_part)],
     "views drawn for the own part only": [(distributed, "share", lambda: (0, 1))],
 }

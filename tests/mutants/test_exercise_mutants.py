@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from simclr_edu import augment as augmentations
-from simclr_edu import diagnostics, evaluate, losses, models
-from simclr_edu.exercises import augmentation, embeddings, nt_xent, pretraining, probe, temperature
-from simclr_edu.exercises._harness import Exercise
+from simclr_edu import diagnostics, evaluate, losses
+from simclr_edu.course.exercises import augmentation, embeddings, nt_xent, pretraining, temperature
+from simclr_edu.course.exercises import linear_probe as probe
+from simclr_edu.course.exercises.kit import Exercise
+from simclr_edu.simclr import ProjectionHead
 
 MODULES = (augmentation, nt_xent, temperature, pretraining, embeddings, probe)
 SEEDS = (0, 11)
@@ -933,8 +935,8 @@ wrong("projection_head", "must return one nn.Module")(
 )
 wrong("projection_head", "RuntimeError")(lambda i, m, o: chain(nn.Linear(m, i), nn.ReLU(), nn.Linear(i, o)))
 
-wrong("projection_head", "The work was done by models.ProjectionHead. Write it yourself")(
-    lambda i, m, o: models.ProjectionHead(i, m, o)
+wrong("projection_head", "The work was done by simclr.ProjectionHead. Write it yourself")(
+    lambda i, m, o: ProjectionHead(i, m, o)
 )
 wrong("projection_head", "never uses its argument m; it reads width from outside")(
     lambda i, m, o: chain(nn.Linear(i, width), nn.ReLU(), nn.Linear(width, o))

@@ -117,7 +117,7 @@ def test_linear_probe_refuses_an_embedding_made_in_train_mode(monkeypatch):
     images, labels = make_images(0)
     data = SimpleNamespace(train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     assert E.linear_probe(make_encoder(0), data).state_hash == E.state_hash(make_encoder(0))
-    monkeypatch.setattr(E, "embed", lambda e, x, batch_size, device, level: embed_in_train_mode(e, x))
+    monkeypatch.setattr(E.frozen, "embed", lambda e, x, batch_size, device, level: embed_in_train_mode(e, x))
     with pytest.raises(RuntimeError, match="not frozen"):
         E.linear_probe(make_encoder(0), data)
 

@@ -12,7 +12,8 @@ import nbtools
 import pytest
 from figures import FigureProblem, Figures
 
-from simclr_edu import evidence, interview
+from simclr_edu.course import interview
+from simclr_edu.course.evidence import few_labels
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ TABLE = """|  | linear probe (%) | kNN (%) | trained with labels (%) | notebook 
 | raw pixels | 20.9 | 71.9 | – | 00 | laptop | 0 |
 | SimCLR | 97.5 | 96.6 | – | 06 | laptop | 0 |
 """
-MEANS = {evidence.PROBE: 0.95, evidence.TUNED: 0.96, evidence.SCRATCH: 0.838, evidence.LIGHT: 0.146}
+MEANS = {few_labels.PROBE: 0.95, few_labels.TUNED: 0.96, few_labels.SCRATCH: 0.838, few_labels.LIGHT: 0.146}
 
 
 def save(root, name, *outputs):
@@ -114,10 +115,10 @@ def save(root, name, *outputs):
 
 
 def save_results(root, shift=0.0):
-    config = evidence.FewLabels(budgets=(10,), draws=2, seeds=(0,))
+    config = few_labels.FewLabels(budgets=(10,), draws=2, seeds=(0,))
     accuracy = {
-        part.key: MEANS[part.method] + (shift if part.method == evidence.PROBE else 0)
-        for part in evidence.parts(config)
+        part.key: MEANS[part.method] + (shift if part.method == few_labels.PROBE else 0)
+        for part in few_labels.parts(config)
     }
     results = {"config": asdict(config), "machine": {}, "date": "", "accuracy": accuracy}
     path = root / "simclr_edu" / "assets" / "few_labels.json"

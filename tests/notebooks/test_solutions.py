@@ -43,7 +43,9 @@ load_once = functools.cache(data.load_images)
 @pytest.fixture(autouse=True)
 def _drawn_once(monkeypatch):
     """Most of a set-up cell's time is spent drawing its data set: each test gets a copy of its own."""
-    monkeypatch.setattr(data, "load_images", lambda *args, **named: copy.deepcopy(load_once(*args, **named)))
+    monkeypatch.setattr(
+        data.load, "load_images", lambda *args, **named: copy.deepcopy(load_once(*args, **named))
+    )
 
 
 def verdict(capsys, monkeypatch, *texts):

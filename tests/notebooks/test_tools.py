@@ -116,7 +116,7 @@ def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, mo
     monkeypatch.setattr(course, "BUILD", tmp_path / "build")
     monkeypatch.setenv("SIMCLR_EDU_HOME", "restored afterwards")
     rows = "\n".join(
-        f"from simclr_edu import results; results.record({r!r}, notebook='00', linear=0.5)"
+        f"from simclr_edu.course import results; results.record({r!r}, notebook='00', linear=0.5)"
         for r in course.ROWS[1:]
     )
     folder = folder_with(tmp_path, some=rows)

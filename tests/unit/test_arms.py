@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from simclr_edu import arms, evaluate
+from simclr_edu import evaluate
+from simclr_edu.course.evidence import arms
 from simclr_edu.data import load_images
 from simclr_edu.pretrain import PretrainConfig, pretrain
 

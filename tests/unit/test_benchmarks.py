@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from simclr_edu.data import ImageSet
-from simclr_edu.models import make_encoder
+from simclr_edu.encoders import make_encoder
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 
 from simclr_edu import __main__ as cli
-from simclr_edu import checkpoints, data, distributed, evaluate, profiles
+from simclr_edu import checkpoints, data, distributed, evaluate
 from simclr_edu.checkpoints import list_checkpoints, read_latest
+from simclr_edu.course import profiles
 from simclr_edu.data import load_images
-from simclr_edu.models import make_encoder
+from simclr_edu.data.shapes import make_shapes
+from simclr_edu.encoders import make_encoder
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, StopPretraining, load_run, pretrain
-from simclr_edu.shapes import make_shapes
 
 
 @pytest.fixture
@@ -382,8 +383,8 @@ def test_a_full_disk(tmp_path, folder, capsys, monkeypatch):
 
 
 def test_a_folder_that_may_not_be_written(capsys, monkeypatch, read_only_folder):
-    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 64)
-    monkeypatch.setattr(data, "_N_SHAPES_TEST", 20)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TRAIN", 64)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TEST", 20)
     result = run(capsys, "pretrain", "--data", "shapes", "--out", read_only_folder / "run", *TINY_RUN)
     assert_mistake(result, "Permission denied", str(read_only_folder))
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 import simclr_edu  # noqa: F401
 from simclr_edu import _network, data
-from simclr_edu.data import DataError, ImageSet, available_datasets, load_images, sample_photographs
+from simclr_edu.data import DataError, ImageSet, available_datasets, load_images, sample_photographs, shapes
+from simclr_edu.home import home_folder
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +212,6 @@ def fake_make_shapes(n, size=32, seed=0, texture=False, easy=False):
 
 @pytest.mark.parametrize("image_size", [None, 16])
 def test_shapes(monkeypatch, image_size):
-    shapes = pytest.importorskip("simclr_edu.shapes")
     monkeypatch.setattr(shapes, "make_shapes", fake_make_shapes)
     images = load_images("shapes", image_size=image_size)
     size = image_size or 32
@@ -223,8 +223,8 @@ def test_shapes(monkeypatch, image_size):
 
 
 def test_shapes_train_and_test_share_no_image(monkeypatch):
-    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 400)
-    monkeypatch.setattr(data, "_N_SHAPES_TEST", 200)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TRAIN", 400)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TEST", 200)
     images = load_images("shapes")
     train = {image.numpy().tobytes() for image in images.train_images}
     test = {image.numpy().tobytes() for image in images.test_images}
@@ -233,8 +233,8 @@ def test_shapes_train_and_test_share_no_image(monkeypatch):
 
 
 def test_shapes_easy_is_another_set_with_the_same_labels(monkeypatch):
-    monkeypatch.setattr(data, "_N_SHAPES_TRAIN", 400)
-    monkeypatch.setattr(data, "_N_SHAPES_TEST", 200)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TRAIN", 400)
+    monkeypatch.setattr(data.load, "_N_SHAPES_TEST", 200)
     hard, easy = load_images("shapes"), load_images("shapes_easy")
     assert easy.name == "shapes_easy" and easy.class_names == hard.class_names
     for split in ("train", "test"):
@@ -359,7 +359,7 @@ def test_default_root_is_the_home_folder(monkeypatch, tmp_path):
     (folder / "cifar-10-python.tar.gz").write_bytes(archive)
     assert load_images("cifar10", download=False).num_classes == 10
     monkeypatch.delenv("SIMCLR_EDU_HOME")
-    assert data.home_folder() == Path("~/.cache/simclr_edu").expanduser()
+    assert home_folder() == Path("~/.cache/simclr_edu").expanduser()
 
 
 def test_stl10(monkeypatch, tmp_path):
@@ -387,7 +387,7 @@ def test_stl10(monkeypatch, tmp_path):
     assert images.pretrain_images.shape == (11, 3, 96, 96)
     small = load_images("stl10", root=tmp_path, image_size=32)
     assert small.train_images.shape == (6, 3, 32, 32) and small.unlabeled_images.shape == (5, 3, 32, 32)
-    monkeypatch.setattr(data, "_free_memory", lambda: 100_000)
+    monkeypatch.setattr(data.pixels, "_free_memory", lambda: 100_000)
     with pytest.raises(DataError, match="memory"):
         load_images("stl10", root=tmp_path)
 
@@ -793,17 +793,17 @@ def test_folder_without_a_path():
 
 def test_folder_larger_than_memory_is_refused_before_decoding(monkeypatch, tmp_path):
     folder_of_classes(tmp_path, n=3)
-    monkeypatch.setattr(data, "_free_memory", lambda: 5_000)
-    monkeypatch.setattr(data, "_decode_all", lambda *a: pytest.fail("decoded before the check"))
+    monkeypatch.setattr(data.pixels, "_free_memory", lambda: 5_000)
+    monkeypatch.setattr(data.folder, "_decode_all", lambda *a: pytest.fail("decoded before the check"))
     with pytest.raises(DataError, match="GB of memory.*smaller image_size"):
         load_images(f"folder:{tmp_path}", image_size=64)
 
 
 def test_free_memory_is_plausible_and_unknown_is_allowed(monkeypatch):
-    free = data._free_memory()
+    free = data.pixels._free_memory()
     assert free is None or 10**7 < free < 10**14
-    monkeypatch.setattr(data, "_free_memory", lambda: None)
-    assert data._require_memory(10**18, "all") is None
+    monkeypatch.setattr(data.pixels, "_free_memory", lambda: None)
+    assert data.pixels.require_memory(10**18, "all") is None
 
 
 # photographs
@@ -840,6 +840,6 @@ def test_resize_matches_torchvision(size):
 
     images = make_set(size=32).train_images
     reference = v2.functional.resize(images, [size, size], antialias=True)
-    ours = data._resize(images, size, "made", chunk=7)
+    ours = data.pixels.resize_to(images, size, "made", chunk=7)
     assert ours.shape == reference.shape and ours.is_contiguous()
     assert (ours.int() - reference.int()).abs().max() <= 1

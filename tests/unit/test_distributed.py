@@ -22,23 +22,22 @@ import torch.distributed as dist
 from torch import nn
 
 import simclr_edu
-from simclr_edu import distributed, losses
+from simclr_edu import distributed
 from simclr_edu import pretrain as pretrain_module
 from simclr_edu.checkpoints import list_checkpoints
+from simclr_edu.data.shapes import make_shapes
 from simclr_edu.distributed import (
     SyncBatchNorm,
-    batch_where_loss_equals_encoder,
-    cost,
     gather_with_grad,
     is_distributed,
     rank,
     synchronised_batch_norm,
     world_size,
 )
+from simclr_edu.encoders import ResidualBlock, make_encoder
 from simclr_edu.losses import NTXentLoss, nt_xent_dense
-from simclr_edu.models import ResidualBlock, SimCLR, make_encoder
 from simclr_edu.pretrain import PretrainConfig, StopPretraining, load_run, pretrain
-from simclr_edu.shapes import make_shapes
+from simclr_edu.simclr import SimCLR
 
 TEMPERATURE = 0.3
 PAIRS, STEPS = 3, 5  # pairs on each rank
@@ -153,8 +152,8 @@ def plain_sgd(model: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer
 def whole_run(config: PretrainConfig = CONFIG, images: torch.Tensor = IMAGES, **kwargs) -> dict:
     """Pretrain: the parameters, BatchNorm's buffers and the history that come out."""
     with (
-        patch.object(pretrain_module, "SimCLR", DoubleSimCLR),
-        patch.object(pretrain_module, "_make_optimizer", plain_sgd),
+        patch.object(pretrain_module.loop, "SimCLR", DoubleSimCLR),
+        patch.object(pretrain_module.loop, "_make_optimizer", plain_sgd),
     ):
         run = pretrain(config, images, progress=False, **kwargs)
     assert not any(isinstance(m, (SyncBatchNorm, nn.SyncBatchNorm)) for m in run.model.modules())
@@ -233,7 +232,7 @@ def run_into_mistakes(out: dict, place: int, ranks: int, folder: Path) -> None:
             mistake()
         except Exception as error:
             out["mistakes"][name] = (type(error).__name__, str(error))
-    with patch.object(pretrain_module, "save_checkpoint", full):
+    with patch.object(pretrain_module.loop, "save_checkpoint", full):
         try:
             whole_run(directory=folder / "full")
         except Exception as error:
@@ -568,7 +567,7 @@ def test_the_layers_are_exchanged_and_put_back(ranks):
 
 
 def test_cuda_gets_torchs_own_batch_norm(monkeypatch):
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.ranks, "world_size", lambda: 2)
     block = ResidualBlock(4)
     with synchronised_batch_norm(block, torch.device("cuda")):
         assert isinstance(block.bn1, nn.SyncBatchNorm) and isinstance(block.bn2, nn.SyncBatchNorm)
@@ -595,7 +594,7 @@ def test_batch_norm_alone_is_torchs_own():
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     chosen = []
     assert distributed.local_device(torch.device("mps")) == torch.device("mps")  # alone: anything goes
-    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    monkeypatch.setattr(distributed.ranks, "world_size", lambda: 4)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -611,13 +610,13 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_the_shares_of_a_batch_are_the_batch_in_order(parts, monkeypatch):
     batch = torch.arange(12).view(6, 2)
-    monkeypatch.setattr(distributed, "world_size", lambda: parts)
+    monkeypatch.setattr(distributed.ranks, "world_size", lambda: parts)
     shares = []
     for k in range(parts):
-        monkeypatch.setattr(distributed, "rank", lambda k=k: k)
+        monkeypatch.setattr(distributed.ranks, "rank", lambda k=k: k)
         shares.append(distributed.own_part(batch))
     assert torch.equal(torch.cat(shares), batch) and {len(s) for s in shares} == {6 // parts}
-    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    monkeypatch.setattr(distributed.ranks, "world_size", lambda: 4)
     with pytest.raises(ValueError, match="must be a multiple of 4, got 6: 4 or 8 would do"):
         distributed.own_part(batch)
 
@@ -690,69 +689,6 @@ def test_under_torchrun_a_mistake_is_said_once(tmp_path):
         "simclr_edu: batch_size counts the images of all 2 processes together and must be a multiple of 2, "
         "got 15: 14 or 16 would do"
     ]
-
-
-# --- on paper -----------------------------------------------------------------------------------------
-
-DOCUMENT = Path(simclr_edu.__file__).parents[1] / "docs" / "distributed.md"
-
-
-def test_the_cost_of_a_step_by_hand():
-    """N = 4,096 on K = 128: 8,192 embeddings of 128 float32 are 4 MiB; 3 of 4 messages' worth travel."""
-    c = cost(4096, 128)
-    away = 127 / 128
-    assert c.embedding_bytes == pytest.approx(3 * 4 * 2**20 * away)
-    assert c.gradient_bytes == pytest.approx(2 * 27_968_704 * 4 * away)
-    assert c.batch_norm_bytes == pytest.approx(127 * (2 * 28_608 + 54) * 4 + 2 * away * 2 * 28_608 * 4)
-    assert c.encoder_macs == pytest.approx(3 * 4.1e9 * 64)
-    assert c.loss_macs == 2 * 8192**2 * 128
-    assert c.dense_bytes == 8192**2 * 4
-    assert c.tiled_bytes == ((2 * 3 // 2 + 1) * 4096**2 + 3 * 8192 * 128) * 4
-    assert c.loss_share == pytest.approx(1.718e10 / (1.718e10 + 7.872e11), rel=1e-3)
-    assert c.divided_loss_share < c.loss_share / 100
-    assert cost(65536, 256).tiled_bytes == (2 * 4096**2 + 3 * 131072 * 128) * 4
-    alone = cost(256, 1)
-    assert alone.embedding_bytes == alone.gradient_bytes == alone.batch_norm_bytes == 0
-
-
-def test_the_network_in_the_cost_is_resnet50_with_its_head():
-    with torch.device("meta"):
-        model = SimCLR(make_encoder("resnet50", "imagenet"), 128)
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    defaults = cost.__kwdefaults__
-    assert defaults["parameters"] == sum(p.numel() for p in model.parameters())
-    assert (defaults["norms"], defaults["channels"]) == (len(norms), sum(m.num_features for m in norms))
-    assert (defaults["tile"], defaults["kept"]) == (losses._TILE_ELSEWHERE, losses._KEPT_TILES_ELSEWHERE)
-
-
-@pytest.mark.parametrize("images_per_rank", [32, 256])
-@pytest.mark.parametrize("slowdown", [1.0, 10.0])
-def test_where_the_loss_takes_as_long_as_the_encoder(images_per_rank, slowdown):
-    n = batch_where_loss_equals_encoder(images_per_rank, slowdown=slowdown)
-    k = round(n / images_per_rank)
-    c = cost(k * images_per_rank, k)
-    assert c.loss_macs * slowdown == pytest.approx(c.encoder_macs, rel=2 / k)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((10, 4), "multiple of world_size, got 10 and 4"),
-        ((0, 1), "global_batch must be at least 1"),
-        ((8, 0), "world_size must be at least 1"),
-    ],
-)
-def test_a_cost_that_cannot_be(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        cost(*arguments)
-
-
-def test_the_document_shows_the_figures_that_the_function_computes():
-    import cost_table
-
-    text = DOCUMENT.read_text()
-    for part in cost_table.markdown():
-        assert part in text, f"docs/distributed.md is out of date: run tools/cost_table.py\n{part}"
 
 
 if __name__ == "__main__":

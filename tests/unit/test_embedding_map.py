@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from simclr_edu import plots
+from simclr_edu.course import figures
 
 NAMES = ("disc", "star & moon", "</script><b>")
 SEEDS = (0, 1, 2)
@@ -42,7 +42,7 @@ def parts(page):
 @pytest.mark.parametrize("n", [2, 7, 16, 17])
 def test_each_picture_lies_at_its_place_in_the_sheet(n, seed):
     arguments = material(n, k=1, seed=seed)
-    data, sheet, _ = parts(plots.embedding_map(*arguments).document)
+    data, sheet, _ = parts(figures.embedding_map(*arguments).document)
     (width, height), columns = data["tile"], data["columns"]
     assert (width, height) == (8, 8) and data["sheet"] == [sheet.shape[1], sheet.shape[0]]
     for i, picture in enumerate(arguments[1]):
@@ -54,7 +54,7 @@ def test_each_picture_lies_at_its_place_in_the_sheet(n, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_points_labels_and_neighbours_are_those_given(seed):
     points, images, labels, names, neighbours = material(seed=seed)
-    data, _, marks = parts(plots.embedding_map(points, images, labels, names, neighbours).document)
+    data, _, marks = parts(figures.embedding_map(points, images, labels, names, neighbours).document)
     assert data["labels"] == labels.tolist() and data["names"] == list(names)
     assert data["neighbours"] == neighbours.tolist()
     assert [(int(m), int(c)) for m, c, _, _ in marks] == [(c, c) for c in labels]
@@ -66,7 +66,7 @@ def test_points_labels_and_neighbours_are_those_given(seed):
 
 
 def test_the_page_names_no_other_place_and_forbids_fetching():
-    page = plots.embedding_map(*material()).document
+    page = figures.embedding_map(*material()).document
     without_names = page.replace("http://www.w3.org/2000/svg", "")  # the name of SVG, not an address to fetch
     assert not re.search(r"https?:|//[a-z]+\.|@import|\bsrc=|@@\w+@@", without_names)
     assert "default-src 'none'" in page
@@ -75,14 +75,14 @@ def test_the_page_names_no_other_place_and_forbids_fetching():
 
 
 def test_names_and_titles_are_text_and_never_markup():
-    page = plots.embedding_map(*material(), title="<i>a & b</i>").document
+    page = figures.embedding_map(*material(), title="<i>a & b</i>").document
     assert "<b>" not in page and "<i>" not in page
     assert page.count("</script>") == 2
     assert "<title>&lt;i&gt;a &amp; b&lt;/i&gt;</title>" in page and "star &amp; moon</li>" in page
 
 
 def test_the_frame_holds_the_page_its_description_and_a_sentence_for_where_frames_are_removed():
-    shown = plots.embedding_map(*material())
+    shown = figures.embedding_map(*material())
     frame = shown._repr_html_()
     assert html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1]) == shown.document
     assert html.unescape(re.search(r'title="([^"]*)"', frame)[1]) == shown.alt_text
@@ -95,7 +95,7 @@ def test_the_frame_holds_the_page_its_description_and_a_sentence_for_where_frame
 def test_every_class_has_a_colour_and_a_shape_of_its_own():
     names = [f"class {k}" for k in range(10)]
     points, images, _, _, neighbours = material(20)
-    page = plots.embedding_map(points, images, np.arange(20) % 10, names, neighbours).document
+    page = figures.embedding_map(points, images, np.arange(20) % 10, names, neighbours).document
     shapes = re.findall(r'<path id="m\d" d="([^"]+)"', page)
     colours = re.findall(r"\.c\d\{fill:(#\w+)\}", page)
     assert len(shapes) == len(set(shapes)) == len(colours) == len(set(colours)) == 10
@@ -105,14 +105,14 @@ def test_every_class_has_a_colour_and_a_shape_of_its_own():
 def test_large_pictures_are_shrunk_and_keep_their_proportions():
     points, _, labels, names, neighbours = material()
     wide = torch.full((7, 3, 100, 200), 200, dtype=torch.uint8)
-    data, sheet, _ = parts(plots.embedding_map(points, wide, labels, names, neighbours).document)
+    data, sheet, _ = parts(figures.embedding_map(points, wide, labels, names, neighbours).document)
     assert data["tile"] == [64, 32] and data["sheet"] == [64 * 3, 32 * 3]
     assert (sheet[:32, :64] == 200).all()
 
 
 def test_all_points_at_one_place_still_make_a_map():
     _, *others = material()
-    _, _, marks = parts(plots.embedding_map(np.ones((7, 2)), *others).document)
+    _, _, marks = parts(figures.embedding_map(np.ones((7, 2)), *others).document)
     assert len(marks) == 7 and len({(x, y) for _, _, x, y in marks}) == 1
 
 
@@ -142,4 +142,4 @@ BAD = [
 )
 def test_bad_input_gives_a_sentence(position, value, error, message):
     with pytest.raises(error, match=message):
-        plots.embedding_map(*changed(position, value))
+        figures.embedding_map(*changed(position, value))

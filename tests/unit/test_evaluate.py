@@ -14,8 +14,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from simclr_edu import evaluate as E
-from simclr_edu.models import SimCLR
+from simclr_edu.augment import SimCLRAugment
 from simclr_edu.pretrain import PretrainConfig
+from simclr_edu.simclr import SimCLR
 
 SEEDS = (0, 1, 2)
 
@@ -235,7 +236,7 @@ def knn_loop(x, y, queries, k, temperature):
 def test_knn_equals_a_loop(k, temperature, seed, monkeypatch):
     x, y = make_features(60, 5, 4, seed)
     queries, _ = make_features(33, 5, 4, seed + 10)
-    monkeypatch.setattr(E, "_TILE", 7 * 60)
+    monkeypatch.setattr(E.neighbours, "_TILE", 7 * 60)
     assert E.knn_predict(x - 2, y, queries - 2, k, temperature).tolist() == knn_loop(
         x - 2, y, queries - 2, k, temperature
     )
@@ -353,7 +354,7 @@ def test_the_gradient_vanishes_at_the_solution():
 def test_without_the_gram_matrix_the_answer_is_the_same(monkeypatch):
     x, y = make_features(200, 8, 4, noise=1.5)
     with_gram = E.fit_linear(x, y, x, y, l2=0.01)
-    monkeypatch.setattr(E, "_GRAM_LIMIT", 0)
+    monkeypatch.setattr(E.logistic, "_GRAM_LIMIT", 0)
     without = E.fit_linear(x, y, x, y, l2=0.01)
     torch.testing.assert_close(without.weight, with_gram.weight, atol=1e-3, rtol=0)
 
@@ -390,7 +391,7 @@ def test_l2_is_chosen_on_a_split_of_the_training_rows_by_accuracy():
     """The same choice made with scikit-learn: cross-validation over the same folds."""
     x, y = make_features(100, 40, 4, noise=3.0)
     r = E.fit_linear(x, y, x, y, seed=3)
-    fold, xs = E._folds(y, 5, 3), standardised(x).numpy()
+    fold, xs = E.labels.stratified_folds(y, 5, 3), standardised(x).numpy()
     for l2, accuracy in r.l2_accuracies.items():
         hits = 0
         for k in range(5):
@@ -409,7 +410,7 @@ def test_l2_is_chosen_on_a_split_of_the_training_rows_by_accuracy():
 )
 def test_folds_leave_every_class_something_to_train_on(counts, n_folds, seed):
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    fold = E._folds(labels, n_folds, seed)
+    fold = E.labels.stratified_folds(labels, n_folds, seed)
     for k in range(n_folds):
         assert set(labels[fold != k].tolist()) == set(labels.tolist())
     for c, count in enumerate(counts):
@@ -455,7 +456,7 @@ def test_fit_linear_is_deterministic(seed):
 
 def test_stopping_short_of_the_optimum_is_said():
     x, y = make_features(60, 6, 3, noise=2.0)
-    problem = E._Logistic(standardised(x).float(), y, 3)
+    problem = E.logistic.LogisticFit(standardised(x).float(), y, 3)
     with pytest.warns(UserWarning, match="short of its optimum"):
         problem.fit(problem.uniform_rows, 1e-3, None, 1e-10, max_iterations=1)
 
@@ -628,7 +629,7 @@ def test_fine_tune_by_steps_fills_its_batches_with_further_views(steps, labels, 
 def test_an_epoch_by_steps_holds_each_picture_equally_often():
     generator = torch.Generator().manual_seed(0)
     for n, batches, copies in ((5, 1, 3), (12, 4, 1)):
-        parts = E._batches(n, batches, copies, generator)
+        parts = E.tuning._batches(n, batches, copies, generator)
         assert torch.equal(torch.cat(parts).bincount(minlength=n), torch.full((n,), copies))
         assert len(parts) == batches
 
@@ -704,7 +705,7 @@ def test_fine_tune_is_reproducible_and_leaves_the_global_random_state():
 
 
 def test_fine_tune_does_not_starve_a_few_labels_of_steps(monkeypatch):
-    monkeypatch.setattr(E, "_LEAST_STEPS", 25)
+    monkeypatch.setattr(E.tuning, "_LEAST_STEPS", 25)
     images = make_images()
     r = E.fine_tune(make_encoder(), images, fraction=0.05, lr=1e-2)
     assert r.n_labels == 3 and r.val_accuracy is None
@@ -715,13 +716,13 @@ def test_fine_tune_does_not_starve_a_few_labels_of_steps(monkeypatch):
 def test_fine_tune_augments_as_pretraining_does_unless_told_otherwise(monkeypatch):
     asked = []
 
-    class Spy(E.SimCLRAugment):
+    class Spy(SimCLRAugment):
         def __init__(self, size, **how):
             asked.append(how)
             super().__init__(size, **how)
 
-    monkeypatch.setattr(E, "SimCLRAugment", Spy)
-    monkeypatch.setattr("simclr_edu.pretrain.SimCLRAugment", Spy)
+    monkeypatch.setattr(E.tuning, "SimCLRAugment", Spy)
+    monkeypatch.setattr("simclr_edu.pretrain.config.SimCLRAugment", Spy)
     encoder, images = make_encoder(), make_images()
     E.fine_tune(encoder, images, steps=1)
     PretrainConfig(data=images.name).augmentation(images.train_images.shape[2])
@@ -833,7 +834,7 @@ def test_probe_factor_of_more_features_than_rows_is_regularised():
     x[:, :3] *= 5
     y = x[:, 0] + 0.1 * torch.randn(160, generator=g)
     score = E.probe_factor(x[:60], y[:60], x[60:], y[60:])
-    basis_free = E._Ridge(standardised(x[:60]).float(), y[:60, None].double())
+    basis_free = E.logistic.RidgeFit(standardised(x[:60]).float(), y[:60, None].double())
     assert -0.5 < score < 1
     assert torch.isfinite(basis_free.predict(x[60:], 0.1)).all()
 

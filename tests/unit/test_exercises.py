@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from simclr_edu import augment, diagnostics, exercises, losses
-from simclr_edu.exercises import _harness, augmentation, embeddings, nt_xent, pretraining, probe, temperature
+from simclr_edu import augment, diagnostics, losses
+from simclr_edu.course import exercises
+from simclr_edu.course.exercises import augmentation, embeddings, kit, nt_xent, pretraining, temperature
+from simclr_edu.course.exercises import linear_probe as probe
 
 MODULES = (augmentation, nt_xent, temperature, pretraining, embeddings, probe)
 SEEDS = (0, 1, 11)
@@ -713,7 +715,7 @@ def test_a_large_case_shows_the_first_entry_that_differs():
 
 
 def test_a_number_too_small_for_float32_is_shown_as_0():
-    assert _harness.show(8.442e-82) == "0" and _harness.show(torch.tensor([1.0, 1e-60]).double()) == "[1, 0]"
+    assert kit.show(8.442e-82) == "0" and kit.show(torch.tensor([1.0, 1e-60]).double()) == "[1, 0]"
 
 
 def test_an_argument_read_by_an_inner_function_is_used():
@@ -958,15 +960,15 @@ def test_half_detached_negatives_have_a_wrong_gradient():
 
 
 def test_a_verdict_reads_as_its_message():
-    assert repr(_harness.Verdict("e", None, "not attempted yet")) == "e: not attempted yet."
-    assert repr(_harness.Verdict("e", True, "Fine.")) == "e: correct. Fine."
-    assert repr(_harness.Verdict("e", False, "Wrong.")) == "e: not yet. Wrong."
+    assert repr(kit.Verdict("e", None, "not attempted yet")) == "e: not attempted yet."
+    assert repr(kit.Verdict("e", True, "Fine.")) == "e: correct. Fine."
+    assert repr(kit.Verdict("e", False, "Wrong.")) == "e: not yet. Wrong."
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("module", MODULES)
 def test_cases_differ_between_seeds_and_are_reproducible(module, seed):
-    listed = [e for e in vars(module).values() if isinstance(e, _harness.Exercise)]
+    listed = [e for e in vars(module).values() if isinstance(e, kit.Exercise)]
     assert listed
     for exercise in listed:
         once, again, other = (repr(exercise.cases(s)) for s in (seed, seed, seed + 1))

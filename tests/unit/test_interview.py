@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbconvert.filters.strings import add_anchor
 
-from simclr_edu import interview, losses
-from simclr_edu.exercises import augmentation, nt_xent, pretraining, probe
-from simclr_edu.exercises.bug_hunt import diagnose_bug_hunt
-from simclr_edu.interview import CORE_TOPICS, DEPTHS, PARTS, InterviewError
-from simclr_edu.models import make_encoder
+from simclr_edu import losses
+from simclr_edu.course import interview
+from simclr_edu.course.exercises import augmentation, nt_xent, pretraining
+from simclr_edu.course.exercises import linear_probe as probe
+from simclr_edu.course.exercises.bug_hunt import diagnose_bug_hunt
+from simclr_edu.course.interview import CORE_TOPICS, DEPTHS, PARTS, InterviewError
+from simclr_edu.encoders import make_encoder
 
 QUESTIONS = interview.questions()
 TOPICS = (
@@ -681,7 +683,7 @@ def test_points_are_added_up_by_part():
 
 def test_the_clock_says_the_time_used_and_left(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(interview.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(interview.clock.time, "monotonic", lambda: now[0])
     clock = interview.Clock(minutes=15)
     now[0] += 200
     assert str(clock) == "3 min 20 s used of 15 min 00 s, 11 min 40 s left"

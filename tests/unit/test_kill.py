@@ -28,8 +28,8 @@ import simclr_edu
 from simclr_edu import checkpoints
 from simclr_edu.checkpoints import list_checkpoints, read_latest
 from simclr_edu.data import load_images
+from simclr_edu.data.shapes import make_shapes
 from simclr_edu.pretrain import PretrainConfig, pretrain
-from simclr_edu.shapes import make_shapes
 
 pytestmark = [
     pytest.mark.slow,

@@ -74,7 +74,7 @@ def assert_agrees(loss, z1, z2, temperature, tolerance=None):
 
 def tiled(tile):
     """``nt_xent`` with tiles of another size."""
-    return lambda *args: losses._nt_xent(*losses._check_views(*args), tile)
+    return lambda *args: losses.tiled.nt_xent_tiled(*losses.contrastive._check_views(*args), tile)
 
 
 # Equality
@@ -138,7 +138,7 @@ def test_every_size_of_tile_gives_the_same_loss(tile, temperature, dtype):
 @pytest.mark.parametrize("temperature", [0.005, 0.5])
 @pytest.mark.parametrize("most", [0, 1000])
 def test_keeping_tiles_or_making_them_again_gives_the_same_loss(most, temperature, monkeypatch):
-    monkeypatch.setitem(losses._KEPT_TILES, "cpu", most)
+    monkeypatch.setitem(losses.tiled._KEPT_TILES, "cpu", most)
     for n in (5, 40):
         assert_agrees(tiled(8), *make_views(n, 8, n), temperature)
 
@@ -288,7 +288,7 @@ def test_low_temperature_loses_no_anchor_to_underflow(tile, temperature):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_switch_between_the_two_ways_to_sum_makes_no_step(dtype):
     z1, z2 = make_views(12, 4, 0, dtype)
-    at = 1 / losses._EXP_IS_SAFE_UP_TO[dtype]
+    at = 1 / losses.tiled._EXP_IS_SAFE_UP_TO[dtype]
     for temperature in (at * 1.0001, at, at * 0.9999):
         for loss in (nt_xent, tiled(6)):
             assert_agrees(loss, z1, z2, temperature, 1e-5 if dtype == torch.float32 else 1e-11)
@@ -397,16 +397,18 @@ def test_cuda(tile):
 def test_gradcheck(tile, temperature):
     z1, z2 = make_views(5, 3, 0)
     z1.requires_grad_(), z2.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: losses._nt_xent(a, b, temperature, tile) * 3, (z1, z2))
+    assert torch.autograd.gradcheck(
+        lambda a, b: losses.tiled.nt_xent_tiled(a, b, temperature, tile) * 3, (z1, z2)
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.005, 0.5])
 def test_gradcheck_where_exp_is_not_safe(temperature, monkeypatch):
-    monkeypatch.setitem(losses._EXP_IS_SAFE_UP_TO, torch.float64, 1.0)
+    monkeypatch.setitem(losses.tiled._EXP_IS_SAFE_UP_TO, torch.float64, 1.0)
     z1, z2 = make_views(5, 3, 0)
     assert_agrees(tiled(4), z1, z2, temperature)
     z1.requires_grad_(), z2.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: losses._nt_xent(a, b, 0.5, 4), (z1, z2))
+    assert torch.autograd.gradcheck(lambda a, b: losses.tiled.nt_xent_tiled(a, b, 0.5, 4), (z1, z2))
 
 
 def test_only_one_view_needs_a_gradient():
@@ -516,14 +518,14 @@ def test_memory_does_not_grow_with_the_square_of_the_batch(temperature):
     d, tile = 8, 64
     for n in (128, 256, 512):
         most = largest_tensor(tiled(tile), n, d, temperature)
-        assert most <= max(losses._KEPT_TILES["cpu"] * tile**2, 2 * n * d)
+        assert most <= max(losses.tiled._KEPT_TILES["cpu"] * tile**2, 2 * n * d)
     # beyond the tiles that are kept, a tile or the embeddings
     assert largest_tensor(tiled(tile), 512, d, temperature) == max(tile**2, 2 * 512 * d)
     assert largest_tensor(nt_xent_dense, 512, d) >= (2 * 512) ** 2  # so the recorder sees what it should
 
 
 def test_memory_with_the_usual_tile():
-    most = losses._KEPT_TILES["cpu"] * losses._TILE["cpu"] ** 2
+    most = losses.tiled._KEPT_TILES["cpu"] * losses.tiled._TILE["cpu"] ** 2
     assert most * 4 <= 120e6  # bytes in float32
     assert largest_tensor(nt_xent, 3000, 8) < most < 6000**2
 

@@ -5,26 +5,26 @@ import sys
 
 import pytest
 
-from simclr_edu import _memory
+from simclr_edu import device
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_glibc_accepts_both_settings_again_and_again():
     if not hasattr(ctypes.CDLL(None), "mallopt"):
         pytest.skip("this C library has no mallopt")
-    assert _memory.keep_freed_memory() and _memory.keep_freed_memory()
+    assert device.keep_freed_memory() and device.keep_freed_memory()
 
 
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("asked the C library"))
-    assert _memory.keep_freed_memory() is False
+    assert device.keep_freed_memory() is False
 
 
 def test_a_library_without_the_setting_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert _memory.keep_freed_memory() is False
+    assert device.keep_freed_memory() is False
 
 
 def test_a_refusal_is_reported(monkeypatch):
@@ -33,4 +33,4 @@ def test_a_refusal_is_reported(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Refusing)
-    assert _memory.keep_freed_memory() is False
+    assert device.keep_freed_memory() is False

@@ -20,19 +20,19 @@ from simclr_edu import checkpoints
 from simclr_edu import pretrain as pretrain_module
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.checkpoints import CheckpointError, list_checkpoints, read_latest, save_checkpoint
+from simclr_edu.data.shapes import make_shapes
+from simclr_edu.device import pick_device
+from simclr_edu.encoders import make_encoder
 from simclr_edu.losses import nt_xent_loop
-from simclr_edu.models import SimCLR, make_encoder
 from simclr_edu.pretrain import (
     NonFiniteLossError,
     PretrainConfig,
     StopPretraining,
     learning_rate,
     load_run,
-    pick_device,
     pretrain,
-    train_step,
 )
-from simclr_edu.shapes import make_shapes
+from simclr_edu.simclr import SimCLR, train_step
 
 IMAGES = make_shapes(70, size=16, seed=0)[0]
 SMALL = PretrainConfig(
@@ -307,7 +307,7 @@ def test_by_the_clock_the_steps_are_the_same_though_not_their_number(monkeypatch
     def views(seconds_a_look):
         ticks = count()
         clock = SimpleNamespace(perf_counter=lambda: next(ticks) * seconds_a_look)
-        monkeypatch.setattr(pretrain_module, "time", clock)
+        monkeypatch.setattr(pretrain_module.loop, "time", clock)
         seen = []
         encoder = own_encoder()
         encoder.register_forward_pre_hook(
@@ -379,7 +379,7 @@ def test_weights_alone_can_be_loaded_but_not_resumed(tmp_path):
 
 
 def test_the_autocast_path_trains_in_bf16(monkeypatch):
-    monkeypatch.setattr(pretrain_module, "bf16_is_fast", lambda device: True)
+    monkeypatch.setattr(pretrain_module.loop, "bf16_is_fast", lambda device: True)
     dtypes = []
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     encoder.register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
@@ -413,8 +413,8 @@ def test_memory_order_changes_speed_and_not_the_result():
 def test_images_too_large_for_the_gpu_stay_on_the_host(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (IMAGES.numel(), 0))
     pinned = SimpleNamespace(numel=IMAGES.numel, element_size=lambda: 1, pin_memory=lambda: "pinned")
-    assert pretrain_module._resident(pinned, torch.device("cuda")) == "pinned"
-    assert pretrain_module._resident(IMAGES, torch.device("cpu")) is IMAGES
+    assert pretrain_module.loop._resident(pinned, torch.device("cuda")) == "pinned"
+    assert pretrain_module.loop._resident(IMAGES, torch.device("cpu")) is IMAGES
 
 
 def test_a_device_that_is_not_there_is_said_so(monkeypatch):
@@ -474,7 +474,7 @@ def test_resuming_on_other_images_is_refused(tmp_path):
 
 
 def test_bf16_without_the_instructions_is_refused(monkeypatch):
-    monkeypatch.setattr(pretrain_module, "bf16_is_fast", lambda device: False)
+    monkeypatch.setattr(pretrain_module.loop, "bf16_is_fast", lambda device: False)
     with pytest.raises(ValueError, match="no bfloat16 arithmetic"):
         fit(replace(SMALL, amp="bf16"))
 

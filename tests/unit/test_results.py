@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from simclr_edu.results import record, rows, table
+from simclr_edu.course.results import record, rows, table
 
 
 @pytest.fixture(autouse=True)

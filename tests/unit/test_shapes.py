@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simclr_edu import shapes
+from simclr_edu.data import shapes
 
 SEEDS = (0, 1, 7)
 LUMA = torch.tensor([0.299, 0.587, 0.114])

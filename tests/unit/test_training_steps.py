@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from simclr_edu import training_steps
-from simclr_edu.comparison import fresh_encoder
+from simclr_edu.course.evidence import training_steps
+from simclr_edu.course.evidence.comparison import fresh_encoder
+from simclr_edu.course.evidence.few_labels import SCRATCH, TUNED, FewLabels
 from simclr_edu.data import load_images
 from simclr_edu.evaluate import fine_tune
-from simclr_edu.evidence import SCRATCH, TUNED, FewLabels
 from simclr_edu.pretrain import SHIPPED, PretrainConfig
 
 SMALL = training_steps.Steps(

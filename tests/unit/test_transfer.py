@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from simclr_edu import evaluate, evidence, transfer
+from simclr_edu import evaluate
+from simclr_edu.course.evidence import few_labels, transfer
 from simclr_edu.data import load_images
-from simclr_edu.models import make_encoder
+from simclr_edu.encoders import make_encoder
 from simclr_edu.pretrain import SHIPPED, PretrainConfig, load_run
 
 # Pretrained on digits twice over, once with flips: in seconds.
-TRAINING = evidence.Training(steps=2, steps_all=3, lr=1e-3)
+TRAINING = few_labels.Training(steps=2, steps_all=3, lr=1e-3)
 SMALL = transfer.Transfer(
     source=PretrainConfig(data="digits", epochs=1, device="cpu"),
     target=PretrainConfig(data="digits", epochs=1, flip=False, device="cpu"),

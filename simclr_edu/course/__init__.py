@@ -1,0 +1,1 @@
+"""What only the notebooks use: figures, explorers, exercises, interview, results. The method imports none."""

@@ -1,0 +1,1 @@
+"""The long comparisons that texts quote: run by a command, stored with their settings, drawn from there."""

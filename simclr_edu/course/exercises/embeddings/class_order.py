@@ -1,0 +1,96 @@
+"""Exercise: sort by class, keeping the order within one."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from simclr_edu.course.exercises.embeddings.neighbours import read_indices
+from simclr_edu.course.exercises.kit import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Verdict,
+    check,
+    generator,
+    report,
+)
+
+
+def _label_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k, count in enumerate([5, 8, 30, 100]):
+        rng = generator(1000 * seed + k)
+        classes = 3 + k
+        labels = torch.randint(0, classes, (count,), generator=rng)
+        labels[:4] = torch.tensor([2, 0, 2, 1])  # never in order already, always a tie
+        cases.append((labels,))
+    return cases
+
+
+def _order_loop(labels: Tensor) -> Tensor:
+    values = labels.tolist()
+    return torch.tensor([i for label in sorted(set(values)) for i, v in enumerate(values) if v == label])
+
+
+def _stable(labels: Tensor, descending: bool = False) -> Tensor:
+    return labels.argsort(stable=True, descending=descending)
+
+
+ORDER_BY_CLASS = Exercise(
+    name="order_by_class",
+    parameters=("labels",),
+    cases=_label_cases,
+    oracles=(_order_loop,),
+    read=read_indices,
+    mistakes=(
+        Mistake(
+            "These are the sorted labels. Return the indices that sort them, to apply to the images too.",
+            (lambda labels: labels.sort().values,),
+        ),
+        Mistake(
+            "The classes come in descending order. Class 0 comes first.",
+            (
+                lambda labels: _stable(labels, descending=True),
+                lambda labels: _stable(labels.flip(0)).flip(0).flip(0),
+            ),
+        ),
+        Mistake(
+            "Within a class the order is reversed. A stable sort keeps images of one class in their order.",
+            (
+                lambda labels: (len(labels) - 1) - _stable(labels.flip(0)),
+                lambda labels: _stable(-labels).flip(0),
+            ),
+        ),
+        Mistake(
+            "That is where each image goes (its rank), not which image comes next: the inverse of the "
+            "order asked for.",
+            (lambda labels: _stable(labels).argsort(),),
+        ),
+        Mistake("Nothing was reordered.", (lambda labels: torch.arange(len(labels)),)),
+        Mistake(
+            "Only one image per class came back. Every image belongs in the order.",
+            (lambda labels: torch.stack([(labels == c).nonzero()[0, 0] for c in labels.unique()]),),
+        ),
+        Mistake("These are the labels as they came.", (lambda labels: labels.clone(),)),
+        Mistake(
+            "These are the names of the classes, not an order of images.", (lambda labels: labels.unique(),)
+        ),
+    ),
+)
+
+
+def diagnose_order_by_class(f: Function, seed: int = 0) -> Verdict:
+    """Judge an order without printing; see ``check_order_by_class``."""
+    return ORDER_BY_CLASS.diagnose(f, seed)
+
+
+@check
+def check_order_by_class(f: Callable[[Tensor], Tensor]) -> None:
+    """Check ``f(labels)``: indices that put class 0 first, then 1, and so on, and print a verdict.
+
+    ``labels`` (N,) int64 gives (N,) int64; images of one class keep their order.
+    Difficulty 1 of 5, 3 minutes.
+    """
+    report(diagnose_order_by_class(f))

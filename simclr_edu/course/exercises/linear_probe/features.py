@@ -1,0 +1,197 @@
+"""Exercise: extract features in batches, in evaluation mode, without a graph."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from simclr_edu.course.exercises.kit import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Problem,
+    Verdict,
+    check,
+    generator,
+    read_tensor,
+    report,
+    show,
+    whole,
+)
+
+
+class _FeatureEncoder(nn.Module):
+    """Images in [0, 1] (B, 3, 6, 6) to features (B, width), with BatchNorm; notes its batch sizes."""
+
+    def __init__(self, seed: int, width: int) -> None:
+        super().__init__()
+        rng = generator(seed)
+        self.conv = nn.Conv2d(3, width, 3)
+        self.norm = nn.BatchNorm2d(width)
+        self.batches: list[int] = []
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.randn(p.shape, generator=rng) * 0.5)
+            # Statistics unlike those of any batch, so that train mode shows.
+            self.norm.running_mean = torch.randn(width, generator=rng)
+            self.norm.running_var = 1 + 2 * torch.rand(width, generator=rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.batches.append(len(x))
+        return torch.tanh(self.norm(self.conv(x))).mean((2, 3))  # (B, width)
+
+
+def _feature_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k in range(3):
+        rng = generator(1000 * seed + k)
+        batch = 4 + k
+        count = 2 * batch + whole(rng, 2, 3)  # the last batch is smaller
+        images = torch.randint(0, 256, (count, 3, 6, 6), generator=rng, dtype=torch.uint8)
+        cases.append((1000 * seed + k, images, batch))
+    cases.append((1000 * seed, cases[0][1][:3].clone(), 8))  # one batch, not full
+    return cases
+
+
+def _extract(extract: Function, inputs: Arguments) -> Tensor:
+    """Shape of the features, whether a batch was too large, the features, the encoder's state afterwards."""
+    seed, images, batch_size = inputs
+    encoder = _FeatureEncoder(seed, width=4)
+    features = read_tensor(extract(encoder, images, batch_size))
+    if features.requires_grad:
+        raise Problem(
+            "The features still hold the graph of the encoder, one per batch: memory fills up. Extract "
+            "them without gradients."
+        )
+    if not features.is_floating_point() or features.ndim != 2:
+        raise Problem(
+            f"It must return features (N, D), but it returned a tensor {tuple(features.shape)} "
+            f"{features.dtype}."
+        )
+    too_large = float(max(encoder.batches, default=0) > batch_size)
+    state = [t.detach().double().flatten() for t in encoder.state_dict().values()]
+    head = torch.tensor([len(features), features.shape[1], too_large], dtype=torch.float64)
+    return torch.cat([head, features.double().flatten(), *state])
+
+
+def _extract_with(**slips: str) -> Function:
+    """Feature extraction with the named slips."""
+
+    def extract(encoder: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+        encoder.train(slips.get("mode") == "train")
+        scale = {"no": 1.0, "256": 256.0}.get(slips.get("scale", ""), 255.0)
+        x = images.float() / scale
+        match slips.get("scale"):
+            case "centred":
+                x = (x - 0.5) * 4
+            case "twice":
+                x = x / 255
+            case "half":
+                x = (x - 0.5) * 2
+        batches = list(x.split(batch_size))
+        if slips.get("batches", "").startswith("full") and len(batches[-1]) < batch_size:
+            batches = batches[:-1] or batches[: slips["batches"] == "full, or the only one"]
+        if slips.get("batches") == "one":
+            batches = [x]
+        with torch.no_grad():
+            features = [encoder(b) for b in batches]  # each (batch_size, D)
+        match slips.get("output"):
+            case "last":
+                return features[-1]
+            case "first":
+                return features[0]
+            case "reversed":
+                return torch.cat(features[::-1])
+            case "flipped":
+                return torch.cat(features).flip(0)
+        out = torch.cat(features)
+        return torch.nn.functional.normalize(out, dim=1) if slips.get("output") == "normalised" else out
+
+    return extract
+
+
+def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    shape, right = tuple(got[:2].int().tolist()), tuple(wanted[:2].int().tolist())
+    if shape != right:
+        return f"The features should have shape {right}, but have {shape}: one row per image."
+    count = 3 + right[0] * right[1]
+    features, answers = got[3:count].view(right), wanted[3:count].view(right)  # (N, D)
+    equal = torch.isclose(features[:, None], answers[None], atol=1e-4).all(2)  # (N, N)
+    wrong = [i for i in range(len(equal)) if not equal[i, i]]
+    if wrong and equal.any(1).all():
+        return f"{len(wrong)} of {right[0]} rows are those of another image: the order was lost."
+    if wrong:
+        i = wrong[0]
+        return f"In row {i} the values differ: expected {show(answers[i])}, got {show(features[i])}."
+    if not torch.allclose(got[count:], wanted[count:]):
+        return "The features are as expected, but the encoder's weights or statistics were changed."
+    return "The features are as expected, but more than batch_size images went through the encoder at once."
+
+
+def _place_images(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
+    return f"Smallest failing case: images {tuple(inputs[1].shape)}, batch_size = {inputs[2]}"
+
+
+EXTRACT_FEATURES = Exercise(
+    name="extract_features",
+    parameters=("encoder", "images", "batch_size"),
+    cases=_feature_cases,
+    oracles=(_extract_with(),),
+    run=_extract,
+    inputs=("seed", "images", "batch_size"),
+    explain=_explain_features,
+    place=_place_images,
+    mistakes=(
+        Mistake(
+            "The encoder ran in train mode: BatchNorm used the batch's own statistics, and changed the "
+            "encoder's.",
+            (_extract_with(mode="train"), _extract_with(mode="train", batches="one")),
+        ),
+        Mistake(
+            "The last, smaller batch was dropped. Every image needs its row.",
+            (_extract_with(batches="full"), _extract_with(batches="full, or the only one")),
+        ),
+        Mistake(
+            "The pixels were not divided by 255: the encoder wants images in [0, 1].",
+            (_extract_with(scale="no"),),
+            raises=r"unsigned char|Byte|uint8",
+        ),
+        Mistake("The pixels were divided by 256. 255 is white, which is 1.", (_extract_with(scale="256"),)),
+        Mistake("The pixels were divided by 255 twice.", (_extract_with(scale="twice"),)),
+        Mistake(
+            "The images were normalised further. This encoder centres its input itself: give it [0, 1].",
+            (_extract_with(scale="centred"), _extract_with(scale="half")),
+        ),
+        Mistake("Only the last batch came back. Collect all of them.", (_extract_with(output="last"),)),
+        Mistake("Only the first batch came back. Collect all of them.", (_extract_with(output="first"),)),
+        Mistake(
+            "The order was lost: the rows come back to front. Row k belongs to image k, or features and "
+            "labels part.",
+            (_extract_with(output="reversed"), _extract_with(output="flipped")),
+        ),
+        Mistake(
+            "batch_size is ignored: all images went through the encoder at once, which a real data set "
+            "would not fit.",
+            (_extract_with(batches="one"),),
+        ),
+        Mistake(
+            "The features were normalised. The probe gets h as it is.", (_extract_with(output="normalised"),)
+        ),
+    ),
+)
+
+
+def diagnose_extract_features(f: Function, seed: int = 0) -> Verdict:
+    """Judge a feature extraction without printing; see ``check_extract_features``."""
+    return EXTRACT_FEATURES.diagnose(f, seed)
+
+
+@check
+def check_extract_features(f: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
+    """Check ``f(encoder, images, batch_size)``: features of all images, in order, and print a verdict.
+
+    ``images`` (N, 3, H, W) uint8; the encoder wants floats in [0, 1], may come in train mode, and must keep
+    its weights and statistics; the result is (N, D) float without gradient. Difficulty 2 of 5, 8 minutes.
+    """
+    report(diagnose_extract_features(f))

@@ -1,0 +1,171 @@
+"""Exercise: a stable log-sum-exp."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from simclr_edu.course.exercises.kit import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Verdict,
+    check,
+    generator,
+    report,
+    whole,
+)
+
+
+def _logsumexp_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k, scale in enumerate([1.0, 2.0, 300.0, 1000.0]):
+        rng = generator(1000 * seed + k)
+        rows, columns = k + 2, k + 3 + whole(rng, 0, 2)
+        cases.append((scale * torch.randn(rows, columns, generator=rng),))
+    rng = generator(1000 * seed + 9)
+    x = torch.randn(4, 4, generator=rng) + torch.tensor([500.0, -500.0, 0.0, 90.0])[:, None]  # rows far apart
+    cases.append((x,))
+    cases.append((x.masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf),))  # as a masked diagonal gives
+    return cases
+
+
+def _logsumexp_loop(x: Tensor) -> Tensor:
+    out = []
+    for row in x.tolist():
+        largest = max(row)
+        out.append(largest + torch.tensor([v - largest for v in row], dtype=torch.float64).exp().sum().log())
+    return torch.stack(out)  # (M,)
+
+
+def _without_keepdim(x: Tensor) -> Tensor:
+    largest = x.max(dim=1).values
+    return largest + (x - largest).exp().sum(1).log()
+
+
+def _shifted(x: Tensor, shift: Tensor) -> Tensor:
+    return shift.squeeze(1) + (x - shift).exp().sum(1).log()
+
+
+def _shifted_by_index(x: Tensor) -> Tensor:
+    return _shifted(x, x.argmax(1, keepdim=True))
+
+
+STABLE_LOGSUMEXP = Exercise(
+    name="stable_logsumexp",
+    parameters=("x",),
+    cases=_logsumexp_cases,
+    oracles=(_logsumexp_loop,),
+    ours=("logsumexp", "special_logsumexp"),  # torch's
+    mistakes=(
+        Mistake(
+            "argmax gives the place of the largest logit, an index, not its value.",
+            (_shifted_by_index,),
+            written=r"\bargmax\b",
+        ),
+        Mistake(
+            "exp() overflows: in float32 exp(89) is already infinity, and exp(-104) is 0. Bring each row's "
+            "largest logit to 0 before exp().",
+            (lambda x: x.exp().sum(1).log(),),
+        ),
+        Mistake(
+            "The largest logit was subtracted but never added back after the logarithm.",
+            (lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1).log(),),
+        ),
+        Mistake(
+            "The largest logit was subtracted again after the logarithm. It has to come back.",
+            (lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1).log() - x.amax(1),),
+        ),
+        Mistake(
+            "The largest logit was added, but never subtracted before exp().",
+            (lambda x: x.amax(1) + x.exp().sum(1).log(),),
+        ),
+        Mistake(
+            "The largest logit was added before the logarithm, or twice. It comes back once, outside the "
+            "logarithm.",
+            (
+                lambda x: ((x - x.amax(1, keepdim=True)).exp().sum(1) + x.amax(1)).log(),
+                lambda x: 2 * x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1).log(),
+            ),
+        ),
+        Mistake(
+            "One maximum was taken for the whole matrix. A row far below it underflows to log(0): take "
+            "each row's own.",
+            (lambda x: x.max() + (x - x.max()).exp().sum(1).log(),),
+        ),
+        Mistake(
+            "What was subtracted is not the row's largest logit, so exp() can still overflow, or give "
+            "0 for the whole row.",
+            (
+                lambda x: _shifted(x, x.mean(1, keepdim=True)),
+                lambda x: _shifted(x, x.amin(1, keepdim=True)),
+                lambda x: _shifted(x, x.median(1, keepdim=True).values),
+                lambda x: _shifted(x, x.abs().amax(1, keepdim=True)),
+            ),
+        ),
+        Mistake(
+            "The sum runs over the columns (dim 0). There is one result per row, (M,).",
+            (lambda x: x.logsumexp(0),),
+        ),
+        Mistake(
+            "The reduced dimension was kept: the result is (M, 1). It should be (M,).",
+            (lambda x: x.logsumexp(1, keepdim=True),),
+        ),
+        Mistake(
+            "Everything was summed to one number. There is one result per row, (M,).",
+            (lambda x: x.flatten().logsumexp(0),),
+        ),
+        Mistake("That is only each row's largest logit; the others are missing.", (lambda x: x.amax(1),)),
+        Mistake(
+            "The logarithm is missing.",
+            (
+                lambda x: x.exp().sum(1),
+                lambda x: (x - x.amax(1, keepdim=True)).exp().sum(1),
+                lambda x: x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1),
+            ),
+        ),
+        Mistake(
+            "Cutting the logits off at a limit changes the answer. A shift that is undone afterwards does "
+            "not.",
+            tuple(lambda x, c=c: x.clamp(max=c).exp().sum(1).log() for c in (50.0, 80.0, 85.0, 88.0)),
+        ),
+        Mistake(
+            "A maximum per row and a sum per row were added in two different shapes: (M, 1) + (M,) "
+            "broadcasts to (M, M).",
+            (
+                lambda x: x.amax(1, keepdim=True) + (x - x.amax(1, keepdim=True)).exp().sum(1).log(),
+                lambda x: x.amax(1) + (x - x.amax(1, keepdim=True)).exp().sum(1, keepdim=True).log(),
+            ),
+        ),
+        Mistake(
+            "The maxima, one per row, do not line up with x. Keep the reduced dimension (keepdim) where "
+            "you subtract.",
+            (_without_keepdim,),
+            raises=r"must match the size of tensor",
+        ),
+        Mistake(
+            "max along a dimension returns values and indices; take the values.",
+            raises=r"torch\.return_types\.max|unsupported operand.*(max|tuple)",
+        ),
+        Mistake(
+            "The logarithm was taken of the mean, not of the sum.",
+            (lambda x: x.logsumexp(1) - torch.tensor(x.shape[1]).log(),),
+        ),
+    ),
+)
+
+
+def diagnose_stable_logsumexp(f: Function, seed: int = 0) -> Verdict:
+    """Judge a log-sum-exp without printing; see ``check_stable_logsumexp``."""
+    return STABLE_LOGSUMEXP.diagnose(f, seed)
+
+
+@check
+def check_stable_logsumexp(f: Callable[[Tensor], Tensor]) -> None:
+    """Check ``f(x)``: log of the sum of exp over each row, for logits of any size, and print a verdict.
+
+    (M, K) to (M,). Some logits are in the thousands, some minus infinity (never a whole row).
+    Difficulty 3 of 5, 8 minutes.
+    """
+    report(diagnose_stable_logsumexp(f))

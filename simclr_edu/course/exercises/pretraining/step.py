@@ -1,0 +1,281 @@
+"""Exercise: one training step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from simclr_edu.course.exercises.kit import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Problem,
+    Verdict,
+    check,
+    generator,
+    read_float,
+    report,
+    whole,
+)
+
+
+class _Model(nn.Module):
+    """Images to (h, z), with BatchNorm in the encoder."""
+
+    def __init__(self, rng: torch.Generator, pixels: int, width: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(pixels, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()
+        )
+        self.projection_head = nn.Linear(width, width)
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.randn(p.shape, generator=rng) / width**0.5 + float(p.ndim == 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.encoder(x)  # (B, width)
+        return h, self.projection_head(h)
+
+
+def _contrast(z1: Tensor, z2: Tensor) -> Tensor:
+    """NT-Xent at temperature 0.5, as the loss of the exercise."""
+    z = F.normalize(torch.cat([z1, z2]), dim=1)  # (2N, d)
+    logits = (z @ z.T / 0.5).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+def _step_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k in range(2):
+        rng = generator(1000 * seed + k)
+        sizes = (whole(rng, 4, 6), whole(rng, 3, 5) if k else whole(rng, 7, 9))  # two steps, unequal batches
+        batches = []
+        for size in sizes:
+            x = torch.rand(size, 3, 2, 2, generator=rng)
+            views = [x + 0.2 * torch.randn(x.shape, generator=rng) + shift for shift in (0.0, 0.7)]
+            batches.append(tuple(views))
+        cases.append((1000 * seed + k, *batches))
+    return cases
+
+
+def _two_steps(train_step: Function, inputs: Arguments) -> Tensor:
+    """Train a small model for two steps: losses, counts of steps and backward passes, weights, statistics."""
+    seed, *batches = inputs
+    order: list[str] = []  # what happened first: "backward" or "step"
+    model = _Model(generator(seed), pixels=12, width=5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    optimizer.register_step_pre_hook(lambda *_: order.append("step"))
+    model.projection_head.weight.register_hook(lambda gradient: order.append("backward"))
+    losses = []
+    for views in batches:
+        loss = train_step(model, views, optimizer, _contrast)
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            raise Problem(
+                "It returned the loss as a tensor that still holds the graph of the whole step, so a list "
+                "of losses keeps every step in memory. Return a plain float."
+            )
+        losses.append(float(read_float(loss)))
+    state = [t.detach().double().flatten() for t in (*model.parameters(), *model.buffers())]
+    counts = [order.count("step"), order.count("backward"), order[:1] == ["step"]]
+    return torch.cat([torch.tensor([*losses, *counts], dtype=torch.float64), *state])
+
+
+def _both(model: nn.Module, views: tuple[Tensor, Tensor], which: int = 1) -> tuple[Tensor, Tensor]:
+    """h (``which`` 0) or z (1) of the two views, from one pass."""
+    out = model(torch.cat(views))[which]  # (2N, d)
+    return out[: len(views[0])], out[len(views[0]) :]
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, order: str = "zero backward step") -> float:
+    actions: dict[str, Function] = {
+        "zero": optimizer.zero_grad,
+        "backward": loss.backward,
+        "step": optimizer.step,
+    }
+    for action in order.split():
+        actions[action]()
+    return float(loss.detach())
+
+
+def _reference_step(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    return _update(optimizer, loss_fn(*_both(model, views)))
+
+
+def _in_order(order: str) -> Function:
+    """The training step with its three actions in another order, or some of them left out."""
+    return lambda model, views, optimizer, loss_fn: _update(optimizer, loss_fn(*_both(model, views)), order)
+
+
+def _two_passes(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
+    return _update(optimizer, loss_fn(model(views[0])[1], model(views[1])[1]))
+
+
+def _two_passes_swapped(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    z2, z1 = model(views[1])[1], model(views[0])[1]
+    return _update(optimizer, loss_fn(z1, z2))
+
+
+def _on_h(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
+    return _update(optimizer, loss_fn(*_both(model, views, which=0)))
+
+
+def _on_h_two_passes(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    return _update(optimizer, loss_fn(model(views[0])[0], model(views[1])[0]))
+
+
+def _one_view(number: int) -> Function:
+    """The same view on both sides."""
+    return lambda model, views, optimizer, loss_fn: _reference_step(
+        model, (views[number],) * 2, optimizer, loss_fn
+    )
+
+
+def _same_z(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
+    z1, _ = _both(model, views)
+    return _update(optimizer, loss_fn(z1, z1))
+
+
+def _in_eval_mode(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
+    model.eval()
+    return _reference_step(model, views, optimizer, loss_fn)
+
+
+def _cut_columns(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
+    z = torch.cat(_both(model, views))
+    return _update(optimizer, loss_fn(*z.split([z.shape[1] // 2, z.shape[1] - z.shape[1] // 2], dim=1)))
+
+
+def _cut_columns_evenly(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    return _update(optimizer, loss_fn(*torch.cat(_both(model, views)).chunk(2, dim=1)))
+
+
+def _every_other_row(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    z = torch.cat(_both(model, views))
+    return _update(optimizer, loss_fn(z[0::2], z[1::2]))
+
+
+def _loss_afterwards(
+    model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
+) -> float:
+    _reference_step(model, views, optimizer, loss_fn)
+    return float(loss_fn(*_both(model, views)).detach())
+
+
+def _explain_step(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    counts, right = got[2:4].int().tolist(), wanted[2:4].int().tolist()
+    if counts[0] != right[0]:
+        return f"In two training steps optimizer.step() ran {counts[0]} times; it should run twice."
+    if counts[1] != right[1]:
+        return f"In two training steps the gradients were computed {counts[1]} times; it should be twice."
+    for name, g, w in zip(("first", "second"), got, wanted, strict=False):
+        if not abs(g - w) <= 1e-3:  # NaN differs too
+            return f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}."
+    return "Both losses are as expected, but the weights or BatchNorm statistics after the steps are not."
+
+
+def _place_views(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
+    first, second = (tuple(views[0].shape) for views in inputs[1:])
+    return f"Smallest failing case: a step with views of shape {first}, then one with {second}"
+
+
+TRAIN_STEP = Exercise(
+    name="train_step",
+    parameters=("model", "views", "optimizer", "loss_fn"),
+    cases=_step_cases,
+    oracles=(_reference_step,),
+    run=_two_steps,
+    inputs=("seed", "views", "views"),
+    explain=_explain_step,
+    place=_place_views,
+    mistakes=(
+        Mistake(
+            "The model ran twice, once per view, so BatchNorm saw each view by itself. Many published codes "
+            "do so; the statistics and gradients asked for here are those of one pass over both views.",
+            (_two_passes, _two_passes_swapped),
+        ),
+        Mistake(
+            "The gradients were never cleared: those of the second step are added to those of the first.",
+            (_in_order("backward step"),),
+        ),
+        Mistake(
+            "The weights did not move: the optimizer never took its step.", (_in_order("zero backward"),)
+        ),
+        Mistake(
+            "The gradients were cleared between backward and step, so the optimizer had nothing to apply.",
+            (_in_order("backward zero step"),),
+        ),
+        Mistake(
+            "The gradients were never computed: backward is missing.",
+            (_in_order("zero step"), _in_order("step")),
+        ),
+        Mistake("Neither backward nor a step of the optimizer was run.", (_in_order(""), _in_order("zero"))),
+        Mistake(
+            "The optimizer stepped before backward, so each update applied the previous gradients, or none.",
+            (_in_order("zero step backward"),),
+            raises=r"modified by an inplace operation",  # from the second step on
+        ),
+        Mistake(
+            "The loss was taken on h, the encoder's output. SimCLR's loss sees z, after the projection head.",
+            (_on_h, _on_h_two_passes),
+        ),
+        Mistake(
+            "Both sides of the loss came from the same view. Use one and the other.",
+            (_one_view(0), _one_view(1), _same_z),
+        ),
+        Mistake(
+            "The model was in evaluation mode: BatchNorm used its running statistics and did not update "
+            "them.",
+            (_in_eval_mode,),
+        ),
+        Mistake(
+            "z was cut along its columns. The two views are the two halves of the rows.",
+            (_cut_columns, _cut_columns_evenly),
+            raises=r"same shape|mat1 and mat2|Sizes of tensors must match|Expected size",
+        ),
+        Mistake(
+            "z was cut into even and odd rows. After stacking, the first N rows are view 1 and the last N "
+            "are view 2.",
+            (_every_other_row,),
+        ),
+        Mistake(
+            "The optimizer took two steps in one training step.", (_in_order("zero backward step step"),)
+        ),
+        Mistake(
+            "The loss came from another pass after the update. Return that of the pass that was used.",
+            (_loss_afterwards,),
+        ),
+        Mistake(
+            "The loss has no graph to go back through: it was computed under no_grad, or detached too early.",
+            raises=r"does not require grad",
+        ),
+    ),
+)
+
+
+def diagnose_train_step(train_step: Function, seed: int = 0) -> Verdict:
+    """Judge a training step without printing; see ``check_train_step``."""
+    return TRAIN_STEP.diagnose(train_step, seed)
+
+
+@check
+def check_train_step(train_step: Callable[..., float]) -> None:
+    """Check ``train_step(model, views, optimizer, loss_fn)``: one step of pretraining, and print a verdict.
+
+    ``model`` maps images to ``(h, z)`` and contains BatchNorm, ``views`` is ``(v1, v2)``, each (N, 3, H, W),
+    and ``loss_fn(z1, z2)`` a scalar. The views go through the model together; the loss comes back as a float.
+    N may change from step to step. Difficulty 3 of 5, 10 minutes.
+    """
+    report(diagnose_train_step(train_step))

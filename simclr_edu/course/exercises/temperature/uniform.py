@@ -1,0 +1,174 @@
+"""Exercise: uniformity on the sphere."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from simclr_edu.course.exercises.kit import (
+    Arguments,
+    Exercise,
+    Function,
+    Mistake,
+    Verdict,
+    between,
+    check,
+    generator,
+    gradient_flows,
+    read_number,
+    report,
+    whole,
+)
+
+
+def _uniformity_cases(seed: int) -> list[Arguments]:
+    cases: list[Arguments] = []
+    for k in range(4):
+        rng = generator(1000 * seed + k)
+        z = F.normalize(
+            torch.randn(k + 3, whole(rng, 2, 5), generator=rng), dim=1
+        )  # unit rows: either reading holds
+        cases.append((z, 2.0 if k == 0 else between(rng, 0.5, 3.0)))
+    return cases
+
+
+def _uniformity_loop(z: Tensor, t: float) -> Tensor:
+    rows = list(z)
+    pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+    potential = [torch.exp(-t * ((a - b) ** 2).sum()) for a, b in pairs]
+    return torch.log(torch.stack(potential).sum() / len(pairs))
+
+
+def _of_cosines(sign: int, power: int, itself: bool) -> Function:
+    """The measure with cosines, or their squares, where the squared distances belong."""
+
+    def measure(z: Tensor, t: float) -> Tensor:
+        exponentials = (sign * t * (z @ z.T) ** power).exp()  # (M, M)
+        return (exponentials if itself else exponentials[_others(z)]).mean().log()
+
+    return measure
+
+
+def _of_half_squares(z: Tensor, t: float) -> Tensor:
+    return (-t * _squares(z) / 2).exp().mean().log()
+
+
+def _squares(z: Tensor) -> Tensor:
+    return torch.pdist(z) ** 2  # every pair once, (M (M - 1) / 2,)
+
+
+def _differences(z: Tensor, t: float) -> Tensor:
+    """exp of -t times the squared differences, entry by entry, (M, M, d)."""
+    return (-t * (z[:, None] - z[None]).square()).exp()
+
+
+def _others(z: Tensor) -> Tensor:
+    return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
+
+
+UNIFORMITY = Exercise(
+    name="uniformity",
+    parameters=("z", "t"),
+    cases=_uniformity_cases,
+    oracles=(_uniformity_loop,),
+    read=read_number,  # a plain float fails later, for want of a gradient
+    then=lambda f, seed: gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t")),
+    mistakes=(
+        Mistake(
+            "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
+            (lambda z, t: torch.cdist(z, z).square().mul(-t).exp().mean().log(),),
+        ),
+        Mistake("The distance is not squared.", (lambda z, t: torch.pdist(z).mul(-t).exp().mean().log(),)),
+        Mistake("The logarithm is missing.", (lambda z, t: _squares(z).mul(-t).exp().mean(),)),
+        Mistake(
+            "The exponent has the wrong sign: far-apart pairs should add little.",
+            (lambda z, t: _squares(z).mul(t).exp().mean().log(),),
+        ),
+        Mistake(
+            "t is ignored.",
+            (
+                lambda z, t: _squares(z).mul(-2).exp().mean().log(),
+                lambda z, t: _squares(z).mul(-1).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "The mean was taken of the exponents, so exp and log cancel. Average the exponentials.",
+            (lambda z, t: -t * _squares(z).mean(),),
+        ),
+        Mistake(
+            "The exponentials were summed, not averaged: the result grows with the number of pairs.",
+            (
+                lambda z, t: _squares(z).mul(-t).exp().sum().log(),
+                lambda z, t: (2 * _squares(z).mul(-t).exp().sum()).log(),
+            ),
+        ),
+        Mistake(
+            "These are cosines, not squared distances.",
+            tuple(_of_cosines(s, p, i) for s in (-1, 1) for p in (1, 2) for i in (False, True)),
+        ),
+        Mistake(
+            "The exponent is half of what it should be. 1 - cosine, for one, is only half the squared "
+            "distance.",
+            (_of_half_squares,),
+        ),
+        Mistake(
+            "The outer sign is turned round. Uniformity is the logarithm itself, at most 0, lower is more "
+            "uniform.",
+            (lambda z, t: -_squares(z).mul(-t).exp().mean().log(),),
+        ),
+        Mistake(
+            "All M x M pairs were counted in the mean, although the pairs with itself were left out of the "
+            "sum.",
+            (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
+        ),
+        Mistake(
+            "t was squared together with the distance. Square the distance, then multiply by t.",
+            (lambda z, t: (-(torch.pdist(z) * t).square()).exp().mean().log(),),
+        ),
+        Mistake(
+            "The distance was raised to the power t. It is squared, and t multiplies the square.",
+            (
+                lambda z, t: (-(torch.pdist(z) ** t)).exp().mean().log(),
+                lambda z, t: (-t * torch.pdist(z) ** t).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "The squared differences were not added up over the d entries of a row: no distances yet.",
+            (
+                lambda z, t: _differences(z, t).mean().log(),
+                lambda z, t: _differences(z, t)[_others(z)].mean().log(),
+            ),
+        ),
+        Mistake(
+            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
+            (
+                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
+                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
+            ),
+        ),
+        Mistake(
+            "These are the distances between the d columns. Each embedding is a row.",
+            (lambda z, t: _squares(z.T).mul(-t).exp().mean().log(),),
+        ),
+        Mistake(
+            "The squared distance is divided by t instead of multiplied by it.",
+            (lambda z, t: _squares(z).div(-t).exp().mean().log(),),
+        ),
+    ),
+)
+
+
+def diagnose_uniformity(f: Function, seed: int = 0) -> Verdict:
+    """Judge a uniformity measure without printing; see ``check_uniformity``."""
+    return UNIFORMITY.diagnose(f, seed)
+
+
+@check
+def check_uniformity(f: Callable[[Tensor, float], Tensor]) -> None:
+    """Check ``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2), and print a verdict.
+
+    ``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv 2005.10242,
+    section 4.1.2). The result keeps its gradient. Difficulty 2 of 5, 6 minutes.
+    """
+    report(diagnose_uniformity(f))

@@ -1,0 +1,58 @@
+"""What a run may use: the device, its fast precision, and memory that is kept from step to step."""
+
+import ctypes
+import sys
+
+import torch
+
+from simclr_edu._checks import check_choice
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+_KEEP_UP_TO = 1 << 30  # bytes; what lies above is still given back
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called ``name``; ``auto`` is CUDA if there is one, else MPS, else the CPU.
+
+    Raises:
+        ValueError: the device that was asked for by name is not there.
+    """
+    check_choice(name, "device", ("auto", "cpu", "cuda", "mps"))
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    if not there[name]:
+        raise ValueError(
+            f"device {name} was asked for, but torch {torch.__version__} finds none on this machine"
+        )
+    return torch.device(name)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether this device multiplies bfloat16 in hardware.
+
+    A CPU without the instructions emulates them, hundreds of times slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    return False
+
+
+def keep_freed_memory() -> bool:
+    """Let this process reuse freed blocks of up to 1 GiB; return whether the C library was told so.
+
+    Every step allocates the same activations, tens of megabytes each. By default glibc returns such blocks to
+    the system when they are freed, and the next step fetches and clears every page again. On a CPU
+    that is a good part of a small step.
+
+    Only glibc (Linux) has these settings; elsewhere nothing is done. The process keeps the memory of its
+    largest step until it ends. Calling it again changes nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # musl
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _KEEP_UP_TO)) and bool(mallopt(_TRIM_THRESHOLD, _KEEP_UP_TO))

@@ -1,0 +1,137 @@
+"""BatchNorm over the views of all ranks."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from simclr_edu.distributed.gather import all_gather
+from simclr_edu.distributed.ranks import is_distributed, talking
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``(C,)``, biased variance ``(C,)`` and count of all ranks' ``x (B, C, ...)``, channel by channel.
+
+    Each rank sends the mean of its own values and the sum of squares around that mean. Adding up raw squares
+    instead would lose every digit where the mean is large beside the spread.
+    """
+    own = x.numel() // x.shape[1]  # values a channel
+    variance, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
+    everyone = torch.stack(all_gather(torch.cat([mean, variance * own, mean.new_tensor([own])])))
+    means, squares, counts = everyone.split([len(mean), len(mean), 1], dim=1)  # (K, C), (K, C), (K, 1)
+    count = counts.sum()
+    mean = (means * counts).sum(0) / count
+    squares = (squares + counts * (means - mean) ** 2).sum(0)
+    return mean, squares / count, count
+
+
+class _Normalise(torch.autograd.Function):
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, where mean and var depend on every rank's ``x``."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, mean, variance, count, eps):
+        scale = (variance + eps).rsqrt()  # (C,)
+        ctx.save_for_backward(x, weight, mean, scale, count)
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, weight, mean, scale, count = ctx.saved_tensors
+        along = (1, -1) + (1,) * (x.ndim - 2)  # to broadcast (C,) over (B, C, ...)
+        over = [d for d in range(x.ndim) if d != 1]
+        g, centred = grad.to(mean.dtype), x.to(mean.dtype) - mean.view(along)
+        own = torch.stack([g.sum(over), (g * centred).sum(over)])  # (2, C), of this rank
+        total = own.clone()  # of all ranks: x moves mean and variance, and they move everybody's output
+        with talking():
+            dist.all_reduce(total)
+        total /= count
+        slope = (total[1] * scale**2).view(along)
+        factor = scale if weight is None else scale * weight
+        grad_x = (g - total[0].view(along) - centred * slope) * factor.view(along)
+        # Scale and shift take the own part only: averaging the ranks' gradients adds up the rest.
+        grad_weight, grad_bias = (None, None) if weight is None else (own[1] * scale, own[0])
+        return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None, None
+
+
+class SyncBatchNorm(_BatchNorm):
+    """BatchNorm over the global batch, for tensors on a CPU, which torch's own refuses.
+
+    Parameters, buffers and result are those of ``nn.BatchNorm1d``, ``2d`` and ``3d`` on the batches of all
+    ranks put together; in eval mode, and with one process, it is one of these. Ioffe & Szegedy 2015 (arXiv
+    1502.03167), section 3, with the sums taken over ranks.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"BatchNorm needs a batch of shape (B, C, ...), got {tuple(input.shape)}")
+
+    @torch.compiler.disable  # collectives of an autograd function cannot be traced
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``(B, C, ...)``; in training mode a collective."""
+        if not (self.training and is_distributed()):
+            return super().forward(input)
+        self._check_input_dim(input)
+        wide = input.detach()
+        wide = wide if wide.dtype == torch.float64 else wide.float()
+        mean, variance, count = _statistics(wide)
+        if count <= 1:
+            raise ValueError(f"BatchNorm needs more than 1 value a channel, got {tuple(input.shape)}")
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+            kept = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum  # type: ignore[arg-type]
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), kept)
+            unbiased = variance * (count / (count - 1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), kept)
+        return _Normalise.apply(input, self.weight, self.bias, mean, variance, count, self.eps)
+
+
+class _CudaSyncBatchNorm(nn.SyncBatchNorm):
+    """torch's own, with its kernels for CUDA; torch.compile leaves it alone, as it cannot trace it."""
+
+    forward = torch.compiler.disable(nn.SyncBatchNorm.forward)
+
+
+@contextlib.contextmanager
+def synchronised_batch_norm(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Within, each BatchNorm in ``model`` works over the global batch; afterwards the model is as it was.
+
+    Parameters and buffers stay the same tensors throughout, so an optimizer made before, within or after
+    holds the right ones, and a checkpoint looks the same whatever the number of processes. With one process
+    nothing changes.
+
+    Args:
+        model: on ``device`` already; not itself a BatchNorm.
+        device: a CPU takes this module's :class:`SyncBatchNorm`, CUDA takes torch's.
+
+    Raises:
+        TypeError: ``model`` is itself a BatchNorm, which cannot be exchanged in place.
+    """
+    if isinstance(model, _BatchNorm):
+        raise TypeError("model must hold its BatchNorm layers, got a BatchNorm itself: wrap it")
+    if not is_distributed():
+        yield
+        return
+    kind: type[_BatchNorm] = _CudaSyncBatchNorm if device.type == "cuda" else SyncBatchNorm
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent._modules.items()
+        if isinstance(child, _BatchNorm) and not isinstance(child, (nn.SyncBatchNorm, SyncBatchNorm))
+    ]
+    twins: dict[_BatchNorm, _BatchNorm] = {}
+    for _, _, child in places:
+        twin = kind(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+        twin._parameters, twin._buffers = child._parameters, child._buffers  # the same tensors
+        twins[child] = twin.train(child.training)
+    for parent, name, child in places:
+        setattr(parent, name, twins[child])
+    try:
+        yield
+    finally:
+        for parent, name, child in places:
+            setattr(parent, name, child.train(twins[child].training))

@@ -1,0 +1,42 @@
+"""Checks that the measures share."""
+
+import torch
+from torch import Tensor
+
+from simclr_edu._checks import check_matrix
+
+
+def accuracy_of(predictions: Tensor, labels: Tensor) -> float:
+    return float((predictions.cpu() == labels.cpu()).double().mean())
+
+
+def check_finite(x: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return x
+
+
+def check_features_pair(train_x: Tensor, test_x: Tensor) -> tuple[Tensor, Tensor]:
+    """Train and test features as float32, finite and of one width and device."""
+    pair = []
+    for name, x in (("train_x", train_x), ("test_x", test_x)):
+        pair.append(check_finite(check_matrix(x, name).detach().float(), name))
+    train, test = pair
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(
+            f"train_x and test_x must have the same width, got {train.shape[1]} and {test.shape[1]}"
+        )
+    if train.device != test.device:
+        raise ValueError(f"train_x and test_x must be on one device, got {train.device} and {test.device}")
+    return train, test
+
+
+def check_classes(train_y: Tensor, test_y: Tensor) -> Tensor:
+    """The classes of the training labels (C,), if a classifier can be fitted to them and scored."""
+    classes = train_y.unique()
+    if len(classes) < 2:
+        raise ValueError(f"the training labels must have at least 2 classes, got only {classes.tolist()}")
+    unseen = test_y[~torch.isin(test_y, classes)].unique()
+    if len(unseen):
+        raise ValueError(f"the test labels have classes that no training label has: {unseen.tolist()[:10]}")
+    return classes

@@ -1,0 +1,173 @@
+"""The frozen encoder: what it makes of images, and proof that it stayed as it was."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simclr_edu._checks import check_choice, check_images, check_int
+from simclr_edu.data import ImageSet
+from simclr_edu.evaluate.checks import check_finite
+from simclr_edu.evaluate.labels import labelled_rows
+
+LEVELS: tuple[str, ...] = ("h", "z")
+
+
+def state_hash(module: nn.Module) -> str:
+    """Fingerprint of everything a module has learned: SHA-256 over all its parameters and buffers.
+
+    Name, dtype, shape and bytes of each go in, running statistics of BatchNorm too; device and memory
+    layout do not. Two equal hashes before and after a probe prove that the encoder stayed frozen.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        TypeError: not a module.
+        ValueError: a parameter or buffer has no values yet (a lazy module that has not run).
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    digest = hashlib.sha256()
+    named = [("parameter", module.named_parameters()), ("buffer", module.named_buffers())]
+    for kind, tensors in named:
+        for name, tensor in tensors:
+            if nn.parameter.is_lazy(tensor):
+                raise ValueError(f"{kind} {name} has no values yet: run the module once before hashing it")
+            digest.update(f"{kind} {name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def embed(
+    encoder: nn.Module,
+    images: Tensor,
+    batch_size: int = 512,
+    device: torch.device | str | None = None,
+    level: str = "h",
+) -> Tensor:
+    """Run images through a frozen encoder, in eval mode and without gradients.
+
+    Args:
+        encoder: maps float images in [0, 1] to h ``(B, D)``, or to ``(h, z)`` as ``models.SimCLR`` does.
+        images: ``(N, 3, H, W)``, uint8 or floats in [0, 1].
+        batch_size: images a forward pass; the result does not depend on it.
+        device: where to run; the encoder's own if not given. The encoder is moved there and left there.
+        level: ``h`` or ``z``, which of ``(h, z)`` to return; a plain encoder only has ``h``.
+
+    Returns:
+        ``(N, D)`` float32 on the CPU. Every submodule is back in its former mode, also after an error.
+
+    Raises:
+        TypeError: encoder or images are of the wrong kind.
+        ValueError: images out of range, or the encoder's output is not a finite matrix ``(B, D)``.
+    """
+    check_encoder(encoder)
+    check_images(images, "images", channels=None)
+    batch_size = check_int(batch_size, "batch_size", 1)
+    check_choice(level, "level", LEVELS)
+    if device is not None:
+        encoder.to(device)
+    where, dtype = device_and_dtype(encoder)
+    out: Tensor | None = None
+    with _frozen(encoder), torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = to_unit_floats(images[start : start + batch_size].to(where), dtype)  # (B, 3, H, W)
+            features = select_level(encoder(batch), level)
+            _check_features(features, len(batch))
+            if out is None:
+                with torch.inference_mode(False):  # an ordinary tensor, which autograd accepts later
+                    out = torch.empty(len(images), features.shape[1])
+            out[start : start + len(batch)] = features
+    assert out is not None  # check_images refuses an empty batch
+    return check_finite(out, "the encoder's output")
+
+
+@contextlib.contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each submodule is in the mode that it was in."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training
+
+
+def device_and_dtype(encoder: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Those of the first floating-point parameter or buffer; CPU and float32 for an encoder without any."""
+    for tensor in [*encoder.parameters(), *encoder.buffers()]:
+        if tensor.is_floating_point():
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def to_unit_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pixels as floats in [0, 1]: uint8 divided by 255, floats as they are if they lie there."""
+    if images.dtype == torch.uint8:
+        return images.to(dtype) / 255
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # false for NaN too
+        raise ValueError(f"float images must be in [0, 1], got values from {low:.4g} to {high:.4g}")
+    return images.to(dtype)
+
+
+def select_level(output: Any, level: str) -> Tensor:
+    """h or z of what an encoder returned."""
+    if isinstance(output, tuple) and len(output) == 2:
+        return output[LEVELS.index(level)]
+    if level != "h":
+        raise ValueError(f"level {level} needs a model that returns (h, z), got {type(output).__name__}")
+    return output
+
+
+def _check_features(features: Any, batch: int) -> None:
+    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    if (
+        not isinstance(features, Tensor)
+        or features.ndim != 2
+        or len(features) != batch
+        or not features.shape[1]
+    ):
+        raise ValueError(f"encoder must return a matrix of shape ({batch}, D), got {shape}")
+    if not features.is_floating_point():
+        raise ValueError(f"encoder must return floats, got {features.dtype}")
+
+
+def check_encoder(encoder: object) -> None:
+    if not isinstance(encoder, nn.Module):
+        raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
+
+
+def check_unchanged(encoder: nn.Module, before: str) -> None:
+    if state_hash(encoder) != before:
+        raise RuntimeError(
+            "the encoder changed while it was being evaluated, so it was not frozen: a layer updates its "
+            "weights or buffers in eval mode"
+        )
+
+
+def probe_features(
+    encoder: nn.Module | None,
+    images: ImageSet,
+    fraction: float,
+    seed: int,
+    level: str,
+    batch_size: int,
+    device: torch.device | str | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, str | None]:
+    """Features and labels of the labelled train images and of the test images, and the encoder's hash."""
+    check_choice(level, "level", LEVELS)
+    train, train_y, test, test_y = labelled_rows(images, fraction, seed)
+    if encoder is None:
+        if level != "h" or device is not None:
+            raise ValueError("raw pixels have no level and no device: leave both out when encoder is None")
+        return to_unit_floats(train).flatten(1), train_y, to_unit_floats(test).flatten(1), test_y, None
+    before = state_hash(encoder)
+    train_x, test_x = (embed(encoder, x, batch_size, device, level) for x in (train, test))
+    check_unchanged(encoder, before)
+    return train_x, train_y, test_x, test_y, before

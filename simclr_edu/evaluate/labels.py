@@ -1,0 +1,63 @@
+"""Which labels to use: subsets, folds and validation rows, balanced by class."""
+
+import torch
+from torch import Tensor
+
+from simclr_edu._checks import check_fraction, check_images, check_int, check_labels
+from simclr_edu.data import ImageSet
+
+
+def label_subset(labels: Tensor, fraction: float, seed: int = 0) -> Tensor:
+    """Choose which training labels to keep: a share of each class, and at least one of it.
+
+    Args:
+        labels: class labels ``(N,)``.
+        fraction: share to keep, above 0, at most 1.
+        seed: which ones. With one seed, a smaller fraction is a subset of a larger one.
+
+    Returns:
+        Indices ``(K,)`` int64, ascending.
+
+    Raises:
+        TypeError, ValueError: not class labels, or a fraction out of range.
+    """
+    check_labels(labels, "labels")
+    fraction = check_fraction(fraction, "fraction")
+    if len(labels) == 0 or fraction == 0:
+        raise ValueError(f"nothing to choose: got {len(labels)} labels and fraction {fraction}")
+    order = _shuffled_by_class(labels, check_int(seed, "seed", 0))
+    _, counts = labels.cpu().unique(return_counts=True)
+    keep = (counts * fraction).round().long().clamp_(min=1)  # (C,) of each class
+    rank = _rank_in_class(counts)  # (N,) in the order of `order`
+    return order[rank < keep.repeat_interleave(counts)].sort().values
+
+
+def stratified_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
+    """Deal the rows to folds 0, 1, ... class by class, shuffled; -1 for the only row of a class."""
+    order = _shuffled_by_class(labels, seed)
+    _, counts = labels.cpu().unique(return_counts=True)
+    dealt = torch.arange(len(labels)) % n_folds
+    dealt[(counts == 1).repeat_interleave(counts)] = -1
+    return torch.empty_like(dealt).scatter_(0, order, dealt)
+
+
+def _shuffled_by_class(labels: Tensor, seed: int) -> Tensor:
+    """Indices (N,) sorted by class, in random order within a class."""
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    return shuffled[labels.cpu()[shuffled].argsort(stable=True)]
+
+
+def _rank_in_class(counts: Tensor) -> Tensor:
+    """0, 1, ... counts[0] - 1, 0, 1, ... counts[1] - 1, and so on."""
+    return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+
+
+def labelled_rows(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The share of train images whose labels may be used, and all test images."""
+    for split in ("train", "test"):
+        pixels = check_images(getattr(images, f"{split}_images"), f"{split}_images", channels=None)
+        check_labels(getattr(images, f"{split}_labels"), f"{split}_labels", len(pixels))
+    train_y, test_y = images.train_labels.long().cpu(), images.test_labels.long().cpu()
+    kept = label_subset(train_y, fraction, seed)
+    train = images.train_images if len(kept) == len(train_y) else images.train_images[kept]
+    return train, train_y[kept], images.test_images, test_y

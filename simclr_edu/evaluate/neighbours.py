@@ -1,0 +1,70 @@
+"""k nearest neighbours, weighted: a probe with nothing to fit."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive
+from simclr_edu.evaluate.checks import accuracy_of, check_features_pair
+
+# Entries of a similarity matrix held at once: 64 MB of float32.
+_TILE = 1 << 24
+
+
+@torch.no_grad()
+def knn_predict(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, k: int = 20, temperature: float = 0.1
+) -> Tensor:
+    """Predict each test row's class from its ``k`` most similar training rows.
+
+    Weighted voting, Wu et al. 2018 (arXiv 1805.01978), section 3.4: neighbour i votes for its class with
+    weight ``exp(cosine_i / temperature)``. No fitting, so nothing to tune. Memory is bounded.
+
+    Args:
+        train_x: float ``(N, D)``.
+        train_y: class labels ``(N,)``.
+        test_x: float ``(M, D)``.
+        k: neighbours that vote, 1 to N.
+        temperature: greater than 0; small values let the nearest decide.
+
+    Returns:
+        Predicted labels ``(M,)`` int64.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or ranges do not fit, or a value is NaN or infinite.
+    """
+    train_x, test_x = check_features_pair(train_x, test_x)
+    train_y = check_labels(train_y, "train_y", len(train_x)).long().to(train_x.device)
+    k = check_int(k, "k", 1, len(train_x))
+    temperature = check_positive(temperature, "temperature")
+    bank = normalize(train_x, dim=1)  # (N, D)
+    num_classes = int(train_y.max()) + 1
+    predictions = []
+    for queries in test_x.split(max(1, _TILE // len(bank))):
+        cosine, index = (normalize(queries, dim=1) @ bank.T).topk(k, dim=1)  # (Q, k), nearest first
+        # Relative to the nearest, whose weight is 1: the same vote, and no overflow at a low temperature.
+        weight = ((cosine - cosine[:, :1]) / temperature).exp()
+        votes = torch.zeros(len(queries), num_classes, device=bank.device)
+        predictions.append(votes.scatter_add_(1, train_y[index], weight).argmax(dim=1))
+    return torch.cat(predictions)
+
+
+def knn_accuracy(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor, k: int = 20, temperature: float = 0.1
+) -> float:
+    """Share of test rows that :func:`knn_predict` gets right, 0 to 1.
+
+    Args:
+        train_x: float ``(N, D)``.
+        train_y: class labels ``(N,)``.
+        test_x: float ``(M, D)``.
+        test_y: class labels ``(M,)``.
+        k: neighbours that vote, 1 to N.
+        temperature: of the votes, greater than 0.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or ranges do not fit, or a value is NaN or infinite.
+    """
+    check_labels(test_y, "test_y", len(check_matrix(test_x, "test_x")))
+    predictions = knn_predict(train_x, train_y, test_x, k, temperature)
+    return accuracy_of(predictions, test_y)

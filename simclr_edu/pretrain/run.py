@@ -1,0 +1,206 @@
+"""A pretraining run: what it is, how it is saved, resumed and loaded."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simclr_edu.checkpoints import (
+    CheckpointError,
+    atomic_file,
+    list_checkpoints,
+    read_latest,
+    save_checkpoint,
+)
+from simclr_edu.encoders import make_encoder
+from simclr_edu.home import ASSETS, home_folder
+from simclr_edu.pretrain.config import CUSTOM, PretrainConfig
+from simclr_edu.simclr import SimCLR
+
+
+class NonFiniteLossError(ArithmeticError):
+    """Loss or weights became NaN or infinite; the message says at which step and what the likely cause is."""
+
+
+class StopPretraining(Exception):
+    """Raised by a callback to end a run early; what was learned so far is kept and can be resumed."""
+
+
+@dataclass
+class Run:
+    """A pretraining run: the model, what it was trained with, and how it went."""
+
+    config: PretrainConfig
+    model: SimCLR
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One record each ``log_every`` steps: step, epoch, progress (0 to 1), loss, contrastive_accuracy (0 to
+    1), learning_rate, seconds, pairs_per_s."""
+    directory: Path | None = None
+    step: int = 0
+    epoch: float = 0.0
+    """Passes over the data so far, a fraction included."""
+    seconds: float = 0.0
+    """Time spent training, callbacks not counted."""
+    pairs: int = 0
+    """Pairs of views seen."""
+    finished: bool = False
+    data_fingerprint: str = ""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder f, which downstream tasks use."""
+        return self.model.encoder
+
+    @property
+    def pairs_per_s(self) -> float:
+        """Pairs of views a second over the whole run."""
+        return self.pairs / self.seconds if self.seconds else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The run in one line: what the command line prints."""
+        last = self.history[-1] if self.history else {}
+        return {
+            "data": self.config.data,
+            "encoder": self.config.encoder,
+            "pairs_per_s": round(self.pairs_per_s, 1),
+            "seconds": round(self.seconds, 1),
+            "epochs": round(self.epoch, 2),
+            "steps": self.step,
+            "loss": round(last.get("loss", math.nan), 4) if last else None,
+            "contrastive_accuracy": round(last.get("contrastive_accuracy", math.nan), 4) if last else None,
+            "finished": self.finished,
+        }
+
+    def save_weights(self, directory: str | os.PathLike[str]) -> Path:
+        """Save the run without the optimizer's state: a third of the size, to be loaded but not resumed."""
+        return save_checkpoint(directory, self.step, state_of(self, optimizer=None, generators={}))
+
+
+Callback = Callable[[Run], None]
+
+
+def state_of(
+    run: Run, optimizer: torch.optim.Optimizer | None, generators: dict[str, Tensor]
+) -> dict[str, Any]:
+    return {
+        "config": asdict(run.config),
+        "data_fingerprint": run.data_fingerprint,
+        "model": run.model.state_dict(),
+        "optimizer": None if optimizer is None else optimizer.state_dict(),
+        "generators": generators,
+        "history": run.history,
+        "step": run.step,
+        "epoch": run.epoch,
+        "seconds": run.seconds,
+        "pairs": run.pairs,
+        "finished": run.finished,
+    }
+
+
+def restore(run: Run, state: dict[str, Any]) -> None:
+    run.model.load_state_dict(state["model"])
+    run.history = [dict(record) for record in state["history"]]
+    for name in ("step", "epoch", "seconds", "pairs", "finished", "data_fingerprint"):
+        setattr(run, name, state[name])
+
+
+@contextlib.contextmanager
+def must_fit(path: Path) -> Iterator[None]:
+    """Turn what loading the contents of a checkpoint raises into an error that names the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(f"{path} does not hold a run that fits: {reason[:300]}") from error
+
+
+def _saved_config(state: dict[str, Any]) -> PretrainConfig:
+    """The configuration in a checkpoint; settings that this version does not know are left out."""
+    known = {f.name for f in fields(PretrainConfig)}
+    return PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
+
+
+def check_resumable(run: Run, state: dict[str, Any], path: Path) -> None:
+    wanted = run.config.fingerprint()
+    there = _saved_config(state).fingerprint()
+    saved = {k: there[k] for k in wanted if k in state["config"]}  # one of an older version lacks some
+    differing = [k for k in wanted if k not in saved or saved[k] != wanted[k]]
+    if differing:
+        changes = ", ".join(f"{k} {saved.get(k)!r} there and {wanted[k]!r} here" for k in differing)
+        raise CheckpointError(f"{path} is of another configuration and cannot be resumed: {changes}")
+    if state["data_fingerprint"] != run.data_fingerprint:
+        raise CheckpointError(f"{path} was trained on other images than these and cannot be resumed")
+    if state["optimizer"] is None:
+        raise CheckpointError(
+            f"{path} holds weights only, without the optimizer's state: it cannot be resumed"
+        )
+
+
+def write_config(run: Run) -> None:
+    """Write the configuration and how the run stands, for people to read; nothing is read back from it."""
+    if run.directory is not None:
+        with atomic_file(run.directory / "config.json") as file:
+            text = json.dumps({"config": asdict(run.config), **run.summary()}, indent=2)
+            file.write(f"{text}\n".encode())
+
+
+def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> Run:
+    """Load a run from its directory: model in eval mode on the CPU, configuration and history.
+
+    Args:
+        path: the directory that ``pretrain`` wrote.
+        encoder: the module to load the weights into, if the run was made with one of the caller's own.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or the newest is damaged or not of this package.
+        ValueError: the run needs its own encoder and none was given.
+    """
+    file, state = read_latest(path)
+    with must_fit(file):
+        config = _saved_config(state)
+    if config.encoder == CUSTOM and encoder is None:
+        raise ValueError(f"{path} was made with an encoder of its own: give it as encoder=")
+    model = SimCLR(encoder or make_encoder(config.encoder, config.stem), config.projection_dim)
+    run = Run(config, model, directory=Path(path))
+    with must_fit(file):
+        restore(run, state)
+    run.model.eval()
+    return run
+
+
+SHIPPED = ASSETS / "simclr"
+COURSE_RUN = "simclr"
+
+
+def course_run(verbose: bool = True) -> Run:
+    """The course's trained encoder: the learner's own finished run if there is one, else the shipped one.
+
+    The learner's own is what the notebook on pretraining writes, ``runs/simclr`` in the course's home folder
+    (``SIMCLR_EDU_HOME``). The shipped one was made by the command line; its configuration lies beside it.
+
+    Args:
+        verbose: print which of the two it is.
+
+    Raises:
+        CheckpointError: the learner's own run is there but damaged; nothing is put in its place silently.
+    """
+    own = home_folder() / "runs" / COURSE_RUN
+    run = load_run(own) if list_checkpoints(own) else None
+    source = "your own run"
+    if run is None or not run.finished:
+        run, source = load_run(SHIPPED), "the encoder shipped with the package"
+    if verbose:
+        c = run.config
+        print(
+            f"{source}: {c.encoder} on {c.data}, {run.epoch:.0f} epochs, tau {c.temperature}, seed {c.seed}"
+        )
+    return run

@@ -1,0 +1,111 @@
+"""SimCLR on one screen: the projection head, encoder and head together, and one step of Algorithm 1.
+
+An encoder f maps an image to its representation h, which downstream tasks use; the projection head g maps h
+to z, which only the contrastive loss sees and which is thrown away after pretraining (Chen et al. 2020,
+sections 2.1 and 4.2). A step: two views of a batch, one pass through encoder and head, NT-Xent, one step of
+the optimizer.
+"""
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+
+from simclr_edu import distributed
+from simclr_edu._checks import check_images, check_int
+from simclr_edu.augment import SimCLRAugment
+from simclr_edu.encoders import feature_dim
+
+
+class ProjectionHead(nn.Module):
+    """The projection head g: a two-layer perceptron from h ``(B, in_dim)`` to z ``(B, out_dim)``.
+
+    Chen et al. 2020, section 4.2: z = W2 ReLU(W1 h). BatchNorm after the first layer, as in the authors'
+    published code, which has one after the last layer too (without an offset) where this head has a bias.
+    z is not normalised here, the loss does that.
+
+    Args:
+        in_dim: width of h, at least 1.
+        hidden_dim: width of the hidden layer; ``in_dim`` if not given.
+        out_dim: width of z, at least 1.
+
+    Raises:
+        TypeError, ValueError: a width that is not a whole number of at least 1.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int | None = None, out_dim: int = 128) -> None:
+        super().__init__()
+        in_dim, out_dim = check_int(in_dim, "in_dim", 1), check_int(out_dim, "out_dim", 1)
+        hidden_dim = in_dim if hidden_dim is None else check_int(hidden_dim, "hidden_dim", 1)
+        self.layers = nn.Sequential(
+            nn.Linear(in_dim, hidden_dim, bias=False),  # BatchNorm brings its own bias
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, out_dim),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.layers(h)  # (B, out_dim)
+
+
+class SimCLR(nn.Module):
+    """Encoder and projection head together: images ``(B, 3, H, W)`` to ``(h (B, D), z (B, projection_dim))``.
+
+    Args:
+        encoder: any module that maps images to ``(B, D)``; D is read from ``.feature_dim``, or else
+            measured with one blank image of 32 pixels.
+        projection_dim: width of z, at least 1.
+
+    Raises:
+        TypeError, ValueError: the encoder is not a module or does not return ``(B, D)``; a bad width.
+    """
+
+    def __init__(self, encoder: nn.Module, projection_dim: int = 128) -> None:
+        super().__init__()
+        if not isinstance(encoder, nn.Module):
+            raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
+        self.encoder = encoder
+        self.projection_head = ProjectionHead(feature_dim(encoder), out_dim=projection_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        check_images(x, "images")
+        h = self.encoder(x)  # (B, D)
+        return h, self.projection_head(h)  # (B, D), (B, projection_dim)
+
+
+def train_step(
+    model: nn.Module,
+    augment: SimCLRAugment,
+    loss_function: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    generator: torch.Generator | None = None,
+    precision: contextlib.AbstractContextManager | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One step of SimCLR (Chen et al. 2020, Algorithm 1).
+
+    With several processes each passes its own part of the global batch, in the order of the ranks.
+
+    Args:
+        model: images ``(2N, 3, H, W)`` to ``(h, z)``.
+        augment: makes the two views.
+        loss_function: ``(z1, z2)``, each ``(N, d)``, to a scalar.
+        optimizer: of the model's parameters.
+        images: ``(N, 3, H, W)``, uint8 or floats in [0, 1].
+        generator: of the augmentation's random choices.
+        precision: an autocast context for the forward pass; float32 if not given.
+
+    Returns:
+        The loss, a detached scalar, and the embeddings z, detached ``(2N, d)``.
+    """
+    v1, v2 = augment.two_views(images, generator=generator, part=distributed.share())  # (N, 3, H, W) each
+    # One pass over both views: BatchNorm then sees 2N views, not N twice with different statistics.
+    views = torch.cat([v1, v2])  # (2N, 3, H, W)
+    with precision or contextlib.nullcontext():
+        _, z = model(views)  # (2N, d)
+    loss = loss_function(*z.chunk(2))  # z1, z2: (N, d) each; NT-Xent computes in float32
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    distributed.average_gradients(model)  # over the processes, if there are several
+    optimizer.step()
+    return loss.detach(), z.detach()
