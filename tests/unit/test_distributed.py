@@ -153,7 +153,7 @@ def whole_run(config: PretrainConfig = CONFIG, images: torch.Tensor = IMAGES, **
     """Pretrain: the parameters, BatchNorm's buffers and the history that come out."""
     with (
         patch.object(pretrain_module.loop, "SimCLR", DoubleSimCLR),
-        patch.object(pretrain_module.loop, "_make_optimizer", plain_sgd),
+        patch.object(pretrain_module.loop, "make_optimizer", plain_sgd),
     ):
         run = pretrain(config, images, progress=False, **kwargs)
     assert not any(isinstance(m, (SyncBatchNorm, nn.SyncBatchNorm)) for m in run.model.modules())
@@ -232,7 +232,7 @@ def run_into_mistakes(out: dict, place: int, ranks: int, folder: Path) -> None:
             mistake()
         except Exception as error:
             out["mistakes"][name] = (type(error).__name__, str(error))
-    with patch.object(pretrain_module.loop, "save_checkpoint", full):
+    with patch.object(pretrain_module.saver, "save_checkpoint", full):
         try:
             whole_run(directory=folder / "full")
         except Exception as error:

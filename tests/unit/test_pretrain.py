@@ -307,7 +307,7 @@ def test_by_the_clock_the_steps_are_the_same_though_not_their_number(monkeypatch
     def views(seconds_a_look):
         ticks = count()
         clock = SimpleNamespace(perf_counter=lambda: next(ticks) * seconds_a_look)
-        monkeypatch.setattr(pretrain_module.loop, "time", clock)
+        monkeypatch.setattr(pretrain_module.clock, "time", clock)
         seen = []
         encoder = own_encoder()
         encoder.register_forward_pre_hook(
@@ -413,8 +413,8 @@ def test_memory_order_changes_speed_and_not_the_result():
 def test_images_too_large_for_the_gpu_stay_on_the_host(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (IMAGES.numel(), 0))
     pinned = SimpleNamespace(numel=IMAGES.numel, element_size=lambda: 1, pin_memory=lambda: "pinned")
-    assert pretrain_module.loop._resident(pinned, torch.device("cuda")) == "pinned"
-    assert pretrain_module.loop._resident(IMAGES, torch.device("cpu")) is IMAGES
+    assert pretrain_module.batches._resident(pinned, torch.device("cuda")) == "pinned"
+    assert pretrain_module.batches._resident(IMAGES, torch.device("cpu")) is IMAGES
 
 
 def test_a_device_that_is_not_there_is_said_so(monkeypatch):

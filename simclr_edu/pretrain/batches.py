@@ -1,0 +1,69 @@
+"""The images of a run: checked, told apart from others, and dealt out batch by batch."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from simclr_edu import distributed
+from simclr_edu.pretrain.config import PretrainConfig
+
+
+class Batches:
+    """The batches of a run by the number of their step: the same ones, resumed or not.
+
+    With several processes each gets its own part. The last, smaller batch of an epoch is left out: NT-Xent
+    depends on N.
+    """
+
+    def __init__(self, images: Tensor, config: PretrainConfig, device: torch.device) -> None:
+        self._images, self._config, self._device = _resident(images, device), config, device
+        self.side = images.shape[-1]  # pixels
+        self.steps_per_epoch = len(images) // config.batch_size
+        self._order, self._epoch = torch.empty(0, dtype=torch.long), -1
+
+    def __getitem__(self, step: int) -> Tensor:
+        """The images ``(N, 3, H, W)`` of a step, on the device."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._order = _order(self._config, len(self._images), epoch).to(self._images.device)
+            self._epoch = epoch
+        size = self._config.batch_size
+        rows = distributed.own_part(self._order[position * size : (position + 1) * size])
+        return self._images[rows].to(self._device, non_blocking=True)
+
+
+def fingerprint_images(images: Tensor) -> str:
+    """Shape and a thousand evenly spaced images: enough to tell data sets apart, at once on any size."""
+    sample = images[:: max(1, len(images) // 1000)].contiguous().cpu()
+    digest = hashlib.sha256(f"{tuple(images.shape)} {images.dtype}".encode())
+    digest.update(sample.view(torch.uint8).numpy().tobytes())  # as bytes: numpy knows no bfloat16
+    return digest.hexdigest()
+
+
+def check_pixels(images: Tensor) -> None:
+    """Refuse floats outside [0, 1] before the first step: a single NaN would spread to every weight."""
+    if images.is_floating_point():
+        flat = images.flatten(1)  # (N, 3HW)
+        good = (flat.amin(1) >= -1e-4) & (flat.amax(1) <= 1 + 1e-4)  # false for NaN too
+        if not good.all():
+            i = int((~good).nonzero()[0])
+            raise ValueError(
+                f"float images must lie in [0, 1], got values from {float(flat[i].min()):g} to "
+                f"{float(flat[i].max()):g} in image {i}"
+            )
+
+
+def _order(config: PretrainConfig, n: int, epoch: int) -> Tensor:
+    """The order of the images in ``epoch``, from seed and epoch alone: a resumed run finds it again."""
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    return torch.randperm(n, generator=generator)
+
+
+def _resident(images: Tensor, device: torch.device) -> Tensor:
+    """The images on ``device`` if they leave it half of its free memory, else where they are."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.numel() * images.element_size() > free / 2:
+            return images.pin_memory()
+    return images.to(device)
