@@ -7,6 +7,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+PIXEL_TOLERANCE = 1e-4  # floats may leave [0, 1] by so much: rounding, after a resize, say
+
 
 def check_tensor(value: object, name: str) -> Tensor:
     """Return ``value`` if it is a tensor; otherwise raise TypeError naming what it is."""
@@ -31,6 +33,18 @@ def check_images(value: object, name: str = "images", *, channels: int | None = 
         raise ValueError(f"{name} must have {channels} channels, got shape {tuple(x.shape)}")
     if x.dtype != torch.uint8 and not x.is_floating_point():
         raise TypeError(f"{name} must be uint8 (0 to 255) or floating point (0 to 1), got {x.dtype}")
+    return x
+
+
+def in_unit_range(low: float | Tensor, high: float | Tensor) -> bool | Tensor:
+    """Whether pixels from ``low`` to ``high`` lie in [0, 1] but for rounding; False for NaN."""
+    return (low >= -PIXEL_TOLERANCE) & (high <= 1 + PIXEL_TOLERANCE)
+
+
+def check_finite(x: Tensor, name: str) -> Tensor:
+    """Return ``x`` if it holds neither NaN nor infinity."""
+    if not torch.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
     return x
 
 

@@ -8,6 +8,8 @@ import torch
 from simclr_edu._checks import check_choice
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+# Entries of a matrix of similarities that are held at once: 64 MB in float32.
+ENTRIES_AT_ONCE = 1 << 24
 _KEEP_UP_TO = 1 << 30  # bytes; what lies above is still given back
 
 

@@ -12,10 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive, check_tensor
-
-# Entries of a similarity matrix held at once where only a summary is wanted: 64 MB of float32.
-_TILE = 1 << 24
+from simclr_edu._checks import (
+    check_finite,
+    check_int,
+    check_labels,
+    check_matrix,
+    check_positive,
+    check_tensor,
+)
+from simclr_edu.device import ENTRIES_AT_ONCE as _TILE
 
 # Two float32 cosines closer than this are a tie: it is the size of their rounding error.
 _TIE = 1e-6
@@ -145,7 +150,7 @@ def effective_rank(x: Tensor) -> float:
     Raises:
         TypeError, ValueError: not a finite float matrix, or all zero.
     """
-    x = _check_finite(check_matrix(x, "x"), "x")
+    x = check_finite(check_matrix(x, "x"), "x")
     # On the CPU: the decomposition needs float64, which not every accelerator has.
     singular = torch.linalg.svdvals(x.cpu().double())  # (min(N, d),)
     if singular[0] == 0:
@@ -212,7 +217,7 @@ def softmax_weights(similarities: Tensor, temperature: float) -> Tensor:
     if not s.is_floating_point():
         raise TypeError(f"similarities must be floating point, got {s.dtype}")
     temperature = check_positive(temperature, "temperature")
-    return (_at_least_float32(_check_finite(s, "similarities")) / temperature).softmax(dim=-1)
+    return (_at_least_float32(check_finite(s, "similarities")) / temperature).softmax(dim=-1)
 
 
 @torch.no_grad()
@@ -296,15 +301,9 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _check_finite(x: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return x
-
-
 def _unit_rows(x: Tensor, name: str, minimum: int = 1) -> Tensor:
     """Checked, at least float32, every row of length 1 (rows of zeros stay zeros)."""
-    x = _check_finite(check_matrix(x, name).detach(), name)
+    x = check_finite(check_matrix(x, name).detach(), name)
     if len(x) < minimum:
         raise ValueError(f"{name} must have at least {minimum} rows, got shape {tuple(x.shape)}")
     return normalize(_at_least_float32(x), dim=1)

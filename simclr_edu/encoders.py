@@ -5,8 +5,10 @@ and a notebook's own cell can never disagree about it. Weights are random, or fo
 those that torchvision publishes.
 """
 
+import contextlib
 import hashlib
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,18 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
     return TinyEncoder() if name == "tiny" else SmallEncoder()
 
 
+@contextlib.contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each submodule is in the mode that it was in."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training
+
+
 def feature_dim(encoder: nn.Module, image_size: int = 32) -> int:
     """Width D of the representation: ``encoder.feature_dim``, or else measured with one blank image.
 
@@ -281,16 +295,10 @@ def feature_dim(encoder: nn.Module, image_size: int = 32) -> int:
     declared = getattr(encoder, "feature_dim", None)
     if isinstance(declared, int):
         return declared
-    was_training = [(m, m.training) for m in encoder.modules()]
     reference = next(encoder.parameters(), torch.empty(0))
-    encoder.eval()
-    try:
-        with torch.inference_mode():
-            blank = torch.zeros(1, 3, image_size, image_size, device=reference.device, dtype=reference.dtype)
-            h = encoder(blank)
-    finally:
-        for module, mode in was_training:
-            module.training = mode
+    with evaluation_mode(encoder), torch.inference_mode():
+        blank = torch.zeros(1, 3, image_size, image_size, device=reference.device, dtype=reference.dtype)
+        h = encoder(blank)
     if not isinstance(h, Tensor) or h.ndim != 2:
         got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
         raise ValueError(f"encoder must return a matrix of shape (B, D), got {got}")

@@ -535,3 +535,5 @@ results.table()
 #
 # - Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", arXiv 2002.05709: section 3,
 #   figures 5 and 6, table 1, appendix A (recipe), appendix B.9 (CIFAR-10).
+# - The two photographs come with scikit-learn (`load_sample_images`): `china.jpg` by danielbuechele and `flower.jpg` by
+#   vultilion, both on Flickr, [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/); cut to their centre and resized here.

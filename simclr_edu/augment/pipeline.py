@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_fraction, check_images, check_int
+from simclr_edu._checks import check_fraction, check_images, check_int, in_unit_range
 from simclr_edu.augment.operations import check_boxes, exact
 from simclr_edu.augment.parameters import (
     BLUR_PROBABILITY,
@@ -262,5 +262,5 @@ def _check_unit_range(x: Tensor) -> None:
     # Only on the CPU: on a GPU, looking at the values would make every call wait for it.
     if x.is_floating_point() and x.device.type == "cpu":
         low, high = (v.item() for v in torch.aminmax(x))
-        if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails
+        if not in_unit_range(low, high):
             raise ValueError(f"x of {x.dtype} must lie in [0, 1], got values from {low:g} to {high:g}")

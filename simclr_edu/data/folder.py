@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from simclr_edu._network import reason_of
-from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet, stratified_split
+from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet
 from simclr_edu.data.pixels import require_memory
+from simclr_edu.data.stratified import stratified_split
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _DEFAULT_FOLDER_SIZE = 224  # the ImageNet side of the paper

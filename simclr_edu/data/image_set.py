@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from simclr_edu._checks import check_images, check_int, check_labels
+from simclr_edu.data.stratified import stratified_choice
 
-_SPLIT_SEED = 0  # for the sets that come without a split
-_TEST_FRACTION = 0.2
 MINIMUM_SIZE = 8
 
 
@@ -132,8 +131,8 @@ class ImageSet:
         check_int(n_train, "n_train", 1, len(self.train_images))
         check_int(n_test, "n_test", 1, len(self.test_images))
         check_int(seed, "seed", 0)
-        train = _stratified_choice(self.train_labels, n_train, seed)
-        test = _stratified_choice(self.test_labels, n_test, seed)
+        train = stratified_choice(self.train_labels, n_train, seed)
+        test = stratified_choice(self.test_labels, n_test, seed)
         return replace(
             self,
             train_images=self.train_images[train],
@@ -159,7 +158,7 @@ class ImageSet:
             ValueError: a number is out of range.
         """
         check_int(n, "n", 1, len(self.train_images) - 1)
-        validation = _stratified_choice(self.train_labels, n, check_int(seed, "seed", 0))
+        validation = stratified_choice(self.train_labels, n, check_int(seed, "seed", 0))
         kept = torch.ones(len(self.train_labels), dtype=torch.bool)
         kept[validation] = False
         train = kept.nonzero()[:, 0]
@@ -175,33 +174,6 @@ class ImageSet:
 
 
 # Choosing images, class by class
-
-
-def _rank_within_class(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Number the images of each class from 0 in a random order, int64 ``(N,)``."""
-    shuffled = torch.randperm(len(labels), generator=generator)
-    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
-    counts = torch.bincount(labels)
-    starts = torch.cumsum(counts, 0) - counts
-    rank = torch.empty_like(labels)
-    rank[by_class] = torch.arange(len(labels)) - starts[labels[by_class]]
-    return rank
-
-
-def stratified_split(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sorted indices of train and test images; a fifth of each class, at least one, is test."""
-    counts = torch.bincount(labels)
-    n_test = (counts * _TEST_FRACTION).round().long().clamp(min=1)
-    is_test = _rank_within_class(labels, torch.Generator().manual_seed(_SPLIT_SEED)) < n_test[labels]
-    return torch.where(~is_test)[0], torch.where(is_test)[0]
-
-
-def _stratified_choice(labels: Tensor, n: int, seed: int) -> Tensor:
-    """Return ``n`` sorted indices in which each class has its share, and at least one if ``n`` allows."""
-    generator = torch.Generator().manual_seed(seed)
-    share = _rank_within_class(labels, generator).double() / torch.bincount(labels)[labels]
-    shuffled = torch.randperm(len(labels), generator=generator)  # which classes get the odd ones is random
-    return shuffled[torch.argsort(share[shuffled], stable=True)][:n].sort().values
 
 
 def _take(factors: dict[str, Tensor] | None, indices: Tensor) -> dict[str, Tensor] | None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from simclr_edu._checks import check_int
 from simclr_edu.data.folder import centre_square, load_folder
-from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet, stratified_split
+from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet
 from simclr_edu.data.pixels import grey_to_rgb, require_memory, resize_to
+from simclr_edu.data.stratified import stratified_split
 from simclr_edu.data.torchvision_sets import (
     TORCHVISION_SETS,
     archives_of,
@@ -99,7 +100,8 @@ def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, 
 def sample_photographs(size: int = 224) -> Tensor:
     """Return scikit-learn's two bundled photographs, a temple and a flower: uint8 ``(2, 3, size, size)``.
 
-    Each is cropped to its centre square and resized with antialiasing. No network is needed.
+    Each is cropped to its centre square and resized with antialiasing. No network is needed. ``china.jpg`` by
+    danielbuechele and ``flower.jpg`` by vultilion, both on Flickr under CC BY 2.0: name them where you show them.
 
     Raises:
         TypeError: ``size`` is not a whole number.

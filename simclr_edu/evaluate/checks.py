@@ -3,17 +3,11 @@
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_matrix
+from simclr_edu._checks import check_finite, check_matrix
 
 
 def accuracy_of(predictions: Tensor, labels: Tensor) -> float:
     return float((predictions.cpu() == labels.cpu()).double().mean())
-
-
-def check_finite(x: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return x
 
 
 def check_features_pair(train_x: Tensor, test_x: Tensor) -> tuple[Tensor, Tensor]:

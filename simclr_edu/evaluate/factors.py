@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_int, check_positive, check_tensor
-from simclr_edu.evaluate.checks import check_features_pair, check_finite
+from simclr_edu._checks import check_choice, check_finite, check_int, check_positive, check_tensor
+from simclr_edu.evaluate.checks import check_features_pair
 from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation
 from simclr_edu.evaluate.probe import fit_linear
 

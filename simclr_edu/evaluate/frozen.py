@@ -1,16 +1,14 @@
 """The frozen encoder: what it makes of images, and proof that it stayed as it was."""
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_choice, check_images, check_int
+from simclr_edu._checks import check_choice, check_finite, check_images, check_int, in_unit_range
 from simclr_edu.data import ImageSet
-from simclr_edu.evaluate.checks import check_finite
+from simclr_edu.encoders import evaluation_mode
 from simclr_edu.evaluate.labels import labelled_rows
 
 LEVELS: tuple[str, ...] = ("h", "z")
@@ -73,7 +71,7 @@ def embed(
         encoder.to(device)
     where, dtype = device_and_dtype(encoder)
     out: Tensor | None = None
-    with _frozen(encoder), torch.inference_mode():
+    with evaluation_mode(encoder), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             batch = to_unit_floats(images[start : start + batch_size].to(where), dtype)  # (B, 3, H, W)
             features = select_level(encoder(batch), level)
@@ -84,18 +82,6 @@ def embed(
             out[start : start + len(batch)] = features
     assert out is not None  # check_images refuses an empty batch
     return check_finite(out, "the encoder's output")
-
-
-@contextlib.contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each submodule is in the mode that it was in."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in modes:
-            m.training = training
 
 
 def device_and_dtype(encoder: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -111,7 +97,7 @@ def to_unit_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     if images.dtype == torch.uint8:
         return images.to(dtype) / 255
     low, high = float(images.min()), float(images.max())
-    if not (low >= -1e-3 and high <= 1 + 1e-3):  # false for NaN too
+    if not in_unit_range(low, high):
         raise ValueError(f"float images must be in [0, 1], got values from {low:.4g} to {high:.4g}")
     return images.to(dtype)
 

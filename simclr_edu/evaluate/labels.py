@@ -5,6 +5,7 @@ from torch import Tensor
 
 from simclr_edu._checks import check_fraction, check_images, check_int, check_labels
 from simclr_edu.data import ImageSet
+from simclr_edu.data.stratified import rank_in_class, shuffled_by_class
 
 
 def label_subset(labels: Tensor, fraction: float, seed: int = 0) -> Tensor:
@@ -25,31 +26,20 @@ def label_subset(labels: Tensor, fraction: float, seed: int = 0) -> Tensor:
     fraction = check_fraction(fraction, "fraction")
     if len(labels) == 0 or fraction == 0:
         raise ValueError(f"nothing to choose: got {len(labels)} labels and fraction {fraction}")
-    order = _shuffled_by_class(labels, check_int(seed, "seed", 0))
+    order = shuffled_by_class(labels, torch.Generator().manual_seed(check_int(seed, "seed", 0)))
     _, counts = labels.cpu().unique(return_counts=True)
     keep = (counts * fraction).round().long().clamp_(min=1)  # (C,) of each class
-    rank = _rank_in_class(counts)  # (N,) in the order of `order`
+    rank = rank_in_class(counts)  # (N,) in the order of `order`
     return order[rank < keep.repeat_interleave(counts)].sort().values
 
 
 def stratified_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
     """Deal the rows to folds 0, 1, ... class by class, shuffled; -1 for the only row of a class."""
-    order = _shuffled_by_class(labels, seed)
+    order = shuffled_by_class(labels, torch.Generator().manual_seed(seed))
     _, counts = labels.cpu().unique(return_counts=True)
     dealt = torch.arange(len(labels)) % n_folds
     dealt[(counts == 1).repeat_interleave(counts)] = -1
     return torch.empty_like(dealt).scatter_(0, order, dealt)
-
-
-def _shuffled_by_class(labels: Tensor, seed: int) -> Tensor:
-    """Indices (N,) sorted by class, in random order within a class."""
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return shuffled[labels.cpu()[shuffled].argsort(stable=True)]
-
-
-def _rank_in_class(counts: Tensor) -> Tensor:
-    """0, 1, ... counts[0] - 1, 0, 1, ... counts[1] - 1, and so on."""
-    return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
 
 
 def labelled_rows(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

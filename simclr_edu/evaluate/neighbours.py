@@ -5,10 +5,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive
+from simclr_edu.device import ENTRIES_AT_ONCE as _TILE
 from simclr_edu.evaluate.checks import accuracy_of, check_features_pair
-
-# Entries of a similarity matrix held at once: 64 MB of float32.
-_TILE = 1 << 24
 
 
 @torch.no_grad()

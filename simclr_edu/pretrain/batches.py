@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu import distributed
+from simclr_edu._checks import in_unit_range
 from simclr_edu.pretrain.config import PretrainConfig
 
 
@@ -45,7 +46,7 @@ def check_pixels(images: Tensor) -> None:
     """Refuse floats outside [0, 1] before the first step: a single NaN would spread to every weight."""
     if images.is_floating_point():
         flat = images.flatten(1)  # (N, 3HW)
-        good = (flat.amin(1) >= -1e-4) & (flat.amax(1) <= 1 + 1e-4)  # false for NaN too
+        good = torch.as_tensor(in_unit_range(flat.amin(1), flat.amax(1)))  # (N,)
         if not good.all():
             i = int((~good).nonzero()[0])
             raise ValueError(

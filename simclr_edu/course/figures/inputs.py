@@ -8,7 +8,7 @@ import torch
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from simclr_edu._checks import check_images
+from simclr_edu._checks import check_images, in_unit_range
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
@@ -106,7 +106,7 @@ def as_pixels(value: object, name: str) -> Array:
         return (x.float() / 255).permute(0, 2, 3, 1).numpy()
     x = x.float()
     low, high = float(x.min()), float(x.max())
-    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also False for NaN
+    if not in_unit_range(low, high):
         raise ValueError(
             f"{name} must be in [0, 1], got {low:.3g} to {high:.3g}; undo the normalisation first"
         )
