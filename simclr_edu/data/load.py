@@ -100,8 +100,9 @@ def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, 
 def sample_photographs(size: int = 224) -> Tensor:
     """Return scikit-learn's two bundled photographs, a temple and a flower: uint8 ``(2, 3, size, size)``.
 
-    Each is cropped to its centre square and resized with antialiasing. No network is needed. ``china.jpg`` by
-    danielbuechele and ``flower.jpg`` by vultilion, both on Flickr under CC BY 2.0: name them where you show them.
+    Each is cropped to its centre square and resized with antialiasing. No network is needed. Both are on
+    Flickr under CC BY 2.0, ``china.jpg`` by danielbuechele, ``flower.jpg`` by vultilion: name them where you
+    show them.
 
     Raises:
         TypeError: ``size`` is not a whole number.

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from torch.nn.functional import cross_entropy
 
 from simclr_edu._checks import check_positive
 from simclr_edu.course.figures.inputs import Array, as_array
 from simclr_edu.course.figures.picture import NEGATIVE, POSITIVE
+from simclr_edu.diagnostics import softmax_weights
 
 
 def softmax_of(x: Array, temperature: float) -> Array:
-    logits = x / temperature
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
+    """Softmax weights (K,) of similarities (K,) divided by the temperature."""
+    return softmax_weights(torch.from_numpy(x.copy()), temperature).numpy()
 
 
 def as_temperatures(value: object) -> list[float]:
@@ -36,9 +38,6 @@ def softmax_bars(ax: Axes, values: Array, positive: int) -> None:
 
 
 def loss_of(sim: Array, positive: Array, temperature: float) -> Array:
-    """Return each row's cross-entropy (R,) of ``sim`` (R, K) / temperature against column "
-    "``positive`` (R,)."""
-    logits = sim / temperature
-    top = logits.max(axis=1)
-    total = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-    return total - logits[np.arange(len(sim)), positive]
+    """Each row's cross-entropy (R,) of ``sim`` (R, K) / temperature against column ``positive`` (R,)."""
+    logits = torch.tensor(sim / temperature)
+    return cross_entropy(logits, torch.tensor(positive), reduction="none").numpy()
