@@ -1,6 +1,7 @@
-"""What a run may use: the device, its fast precision, and memory that is kept from step to step."""
+"""What a run may use: the device, its fast precision, cores, and memory that is kept from step to step."""
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -40,6 +41,11 @@ def bf16_is_fast(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images
-from simclr_edu._network import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
 ENCODERS: tuple[str, ...] = ("tiny", "small", *RESNETS)

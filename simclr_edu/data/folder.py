@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from simclr_edu._network import reason_of
+from simclr_edu._downloads import reason_of
 from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet
 from simclr_edu.data.pixels import require_memory
 from simclr_edu.data.stratified import stratified_split

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simclr_edu._network import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
 from simclr_edu.data.image_set import DataError, ImageSet
 from simclr_edu.data.pixels import grey_to_rgb, require_memory, resize_to
 

@@ -1,19 +1,16 @@
 """A pretraining run: what it is, how it is saved, resumed and loaded."""
 
-import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from simclr_edu.checkpoints import (
-    CheckpointError,
     atomic_file,
     list_checkpoints,
     read_latest,
@@ -22,6 +19,7 @@ from simclr_edu.checkpoints import (
 from simclr_edu.encoders import make_encoder
 from simclr_edu.home import ASSETS, home_folder
 from simclr_edu.pretrain.config import CUSTOM, PretrainConfig
+from simclr_edu.pretrain.state import must_fit, restore, saved_config, state_of
 from simclr_edu.simclr import SimCLR
 
 
@@ -86,65 +84,6 @@ class Run:
 Callback = Callable[[Run], None]
 
 
-def state_of(
-    run: Run, optimizer: torch.optim.Optimizer | None, generators: dict[str, Tensor]
-) -> dict[str, Any]:
-    return {
-        "config": asdict(run.config),
-        "data_fingerprint": run.data_fingerprint,
-        "model": run.model.state_dict(),
-        "optimizer": None if optimizer is None else optimizer.state_dict(),
-        "generators": generators,
-        "history": run.history,
-        "step": run.step,
-        "epoch": run.epoch,
-        "seconds": run.seconds,
-        "pairs": run.pairs,
-        "finished": run.finished,
-    }
-
-
-def restore(run: Run, state: dict[str, Any]) -> None:
-    run.model.load_state_dict(state["model"])
-    run.history = [dict(record) for record in state["history"]]
-    for name in ("step", "epoch", "seconds", "pairs", "finished", "data_fingerprint"):
-        setattr(run, name, state[name])
-
-
-@contextlib.contextmanager
-def must_fit(path: Path) -> Iterator[None]:
-    """Turn what loading the contents of a checkpoint raises into an error that names the file."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise CheckpointError(f"{path} does not hold a run that fits: {reason[:300]}") from error
-
-
-def _saved_config(state: dict[str, Any]) -> PretrainConfig:
-    """The configuration in a checkpoint; settings that this version does not know are left out."""
-    known = {f.name for f in fields(PretrainConfig)}
-    return PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
-
-
-def check_resumable(run: Run, state: dict[str, Any], path: Path) -> None:
-    wanted = run.config.fingerprint()
-    there = _saved_config(state).fingerprint()
-    saved = {k: there[k] for k in wanted if k in state["config"]}  # one of an older version lacks some
-    differing = [k for k in wanted if k not in saved or saved[k] != wanted[k]]
-    if differing:
-        changes = ", ".join(f"{k} {saved.get(k)!r} there and {wanted[k]!r} here" for k in differing)
-        raise CheckpointError(f"{path} is of another configuration and cannot be resumed: {changes}")
-    if state["data_fingerprint"] != run.data_fingerprint:
-        raise CheckpointError(f"{path} was trained on other images than these and cannot be resumed")
-    if state["optimizer"] is None:
-        raise CheckpointError(
-            f"{path} holds weights only, without the optimizer's state: it cannot be resumed"
-        )
-
-
 def write_config(run: Run) -> None:
     """Write the configuration and how the run stands, for people to read; nothing is read back from it."""
     if run.directory is not None:
@@ -166,7 +105,7 @@ def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> 
     """
     file, state = read_latest(path)
     with must_fit(file):
-        config = _saved_config(state)
+        config = saved_config(state)
     if config.encoder == CUSTOM and encoder is None:
         raise ValueError(f"{path} was made with an encoder of its own: give it as encoder=")
     model = SimCLR(encoder or make_encoder(config.encoder, config.stem), config.projection_dim)

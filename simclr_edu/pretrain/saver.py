@@ -9,7 +9,8 @@ from torch import Tensor
 from simclr_edu import distributed
 from simclr_edu.checkpoints import CheckpointError, list_checkpoints, read_latest, save_checkpoint
 from simclr_edu.pretrain.recorder import Recorder
-from simclr_edu.pretrain.run import Run, check_resumable, must_fit, restore, state_of, write_config
+from simclr_edu.pretrain.run import Run, write_config
+from simclr_edu.pretrain.state import check_resumable, must_fit, restore, state_of
 
 
 def go_on(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import simclr_edu  # noqa: F401
-from simclr_edu import _network, data
+from simclr_edu import _downloads, data
 from simclr_edu.data import DataError, ImageSet, available_datasets, load_images, sample_photographs, shapes
 from simclr_edu.home import home_folder
 
@@ -483,7 +483,7 @@ def test_download_goes_to_stderr_and_happens_once(monkeypatch, tmp_path, capsys)
     def download_url(url, folder, filename, md5):
         calls.append(url)
         print("Downloading", url)
-        assert socket.getdefaulttimeout() == _network.TIMEOUT
+        assert socket.getdefaulttimeout() == _downloads.TIMEOUT
         (Path(folder) / filename).write_bytes(archive)
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)

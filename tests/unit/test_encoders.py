@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from simclr_edu import _network
+from simclr_edu import _downloads
 from simclr_edu.encoders import WeightsError, feature_dim, make_encoder
 from simclr_edu.evaluate import embed, state_hash
 from simclr_edu.simclr import ProjectionHead, SimCLR
@@ -167,7 +167,7 @@ def serve(monkeypatch, content: bytes) -> list[str]:
             return email.message.Message()
 
     def urlopen(request):
-        assert socket.getdefaulttimeout() == _network.TIMEOUT
+        assert socket.getdefaulttimeout() == _downloads.TIMEOUT
         asked.append(request.full_url)
         return Answer(content)
 

@@ -26,6 +26,7 @@ from simclr_edu import __version__
 from simclr_edu._checks import check_int
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import ImageSet, load_images
+from simclr_edu.device import usable_cores
 from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import fine_tune
 from simclr_edu.home import ASSETS
@@ -106,7 +107,7 @@ def compute(
         workers: processes; as many as this one may use cores if None.
         report: called with a line about each part as it ends.
     """
-    workers = _usable_cores() if workers is None else check_int(workers, "workers", 1)
+    workers = usable_cores() if workers is None else check_int(workers, "workers", 1)
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     results = read_results(path, config)
@@ -208,11 +209,6 @@ def _machine() -> dict[str, str]:
         "torch": torch.__version__,
         "simclr_edu": __version__,
     }
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shipped(results: str) -> dict[str, Any]:
