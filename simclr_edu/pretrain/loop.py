@@ -168,10 +168,8 @@ def _loop(
     """Step after step until the run is done."""
     config, device = run.config, next(run.model.parameters()).device
     model: nn.Module = torch.compile(run.model) if config.compile else run.model  # type: ignore[assignment]
-    augment, loss_function = (
-        config.augmentation(config.image_size or batches.side),
-        NTXentLoss(config.temperature),
-    )
+    augment = config.augmentation(config.image_size or batches.side)
+    loss_function = NTXentLoss(config.temperature)
     run.model.train()
     while clock.share_done() < 1:
         images, rate = batches[run.step], clock.learning_rate()
