@@ -337,7 +337,7 @@ for name, images in (("shapes_easy", easy), ("shapes", data)):
 # Figures from the paper: on ImageNet (1,000 classes) a linear probe on a ResNet-50, a standard network of 50 layers, names
 # the right class first (**top-1 accuracy**) for 69.3% of the pictures, and for 76.5% when the network is four times as wide. On CIFAR-10 a ResNet-50 reaches 94.0% with a linear probe after 1,000 epochs, where the
 # same network trained with labels reaches 95.1% (appendix B.9). These figures do not come from our toy set.
-# Notebook 04 and the command line can train on CIFAR-10 on a GPU; we have not measured that.
+# Notebook 04 and the command line can train on CIFAR-10 on a GPU; we have measured that on a sample of it only (README).
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The results table
