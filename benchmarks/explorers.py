@@ -30,7 +30,7 @@ METHODS = (
 )
 
 
-def explorers() -> dict[str, Callable[[], explorers.Explorer]]:
+def makers() -> dict[str, Callable[[], explorers.Explorer]]:
     """Return the makers of the notebooks' widgets by name, with data of the notebooks' sizes."""
     generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{torch.get_num_threads()} threads; milliseconds a redraw, median of {options.moves} moves")
     result = {}
-    for name, make in explorers().items():
+    for name, make in makers().items():
         explorer = make()
         redraw_ms(explorer, 3)  # fonts and caches
         times = redraw_ms(explorer, options.moves)

@@ -20,6 +20,12 @@ def load(name):
     return module
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_every_benchmark_can_be_imported(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))  # as when it is started: they import each other
+    assert callable(load(name).main)
+
+
 @pytest.fixture(scope="module")
 def pretraining():
     return load("pretraining")
