@@ -30,17 +30,15 @@ from simclr_edu.course.profiles import PROFILES
 from simclr_edu.data import load_images
 from simclr_edu.encoders import make_encoder
 from simclr_edu.losses import NTXentLoss
-from simclr_edu.losses.tiled import nt_xent_tiled as _nt_xent
+from simclr_edu.losses.tiled import nt_xent_tiled
 from simclr_edu.pretrain import pretrain
 from simclr_edu.simclr import SimCLR, train_step
 
 PAIRS = (256, 2048, 8192, 32768)
 TILES = (1024, 2048, 4096, 8192)
 BATCH = 512
-RECIPES = {
-    "cifar-32": {"size": 32, "source": 32, "batch": 512, "strength": 0.5, "blur": False},
-    "imagenet-224": {"size": 224, "source": 256, "batch": 256, "strength": 1.0, "blur": True},
-}
+# As on the CPU, but that a GPU wants larger batches.
+RECIPES = augment.RECIPES | {"imagenet-224": augment.RECIPES["imagenet-224"] | {"batch": 256}}
 
 
 def milliseconds(call: Callable[[], object], repeats: int) -> float:
@@ -65,10 +63,9 @@ def in_turns(calls: dict[str, Callable[[], object]], rounds: int, repeats: int) 
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def gpu_views(n: int) -> tuple[Tensor, Tensor]:
-    """Two views ``(n, 128)`` on the GPU, as in the comparison on the CPU."""
-    z1, z2 = losses.views(n)
-    return z1.detach().cuda().requires_grad_(), z2.detach().cuda().requires_grad_()
+def repeats(n: int) -> int:
+    """How often a loss is called between two looks at the clock."""
+    return max(2, min(50, 100_000 // n))
 
 
 def loss_step(loss: Callable, z1: Tensor, z2: Tensor) -> None:
@@ -88,11 +85,6 @@ def extra_memory(call: Callable[[], object]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
-def fits(name: str, n: int) -> bool:
-    """Whether a loss leaves a quarter of the GPU's free memory at ``n`` pairs."""
-    return losses.MATRICES.get(name, 0) * 4 * (2 * n) ** 2 < 0.75 * torch.cuda.mem_get_info()[0]
-
-
 def loss_tables(rounds: int) -> dict[str, object]:
     """Milliseconds and MB of a forward and backward, beside the peers; then against the side of a tile."""
     result: dict[str, object] = {}
@@ -100,15 +92,15 @@ def loss_tables(rounds: int) -> dict[str, object]:
         "\n| NT-Xent, float32, forward and backward | pairs N | ms | extra MB |\n| --- | ---: | ---: | ---: |"
     )
     for n in PAIRS:
-        z1, z2 = gpu_views(n)
+        z1, z2 = losses.views(n, "cuda")
         calls = {
             name: partial(loss_step, loss, z1, z2)
             for name, loss in losses.contestants().items()
-            if fits(name, n)
+            if losses.fits(name, n, torch.cuda.mem_get_info()[0])
         }
         for name in calls:
             losses.check_equal(name, losses.contestants()[name], z1, z2)
-        times = in_turns(calls, rounds, max(2, min(50, 100_000 // n)))
+        times = in_turns(calls, rounds, repeats(n))
         for name, call in calls.items():
             memory = extra_memory(call)
             print(f"| {name} | {n:,} | {times[name]:.2f} | {memory:,.0f} |", flush=True)
@@ -116,9 +108,12 @@ def loss_tables(rounds: int) -> dict[str, object]:
     print("\n| tile | " + " | ".join(f"{n:,}" for n in PAIRS) + " |\n| ---: |" + " ---: |" * len(PAIRS))
     by_tile: dict[int, list[float]] = {tile: [] for tile in TILES}
     for n in PAIRS:
-        z1, z2 = gpu_views(n)
-        calls = {str(t): partial(loss_step, lambda a, b, t=t: _nt_xent(a, b, 0.5, t), z1, z2) for t in TILES}
-        for name, took in in_turns(calls, rounds, max(2, min(50, 100_000 // n))).items():
+        z1, z2 = losses.views(n, "cuda")
+        calls = {
+            str(t): partial(loss_step, lambda a, b, t=t: nt_xent_tiled(a, b, losses.TEMPERATURE, t), z1, z2)
+            for t in TILES
+        }
+        for name, took in in_turns(calls, rounds, repeats(n)).items():
             by_tile[int(name)].append(took)
     for tile, times_of in by_tile.items():
         print(f"| {tile} | " + " | ".join(f"{took:.2f}" for took in times_of) + " |", flush=True)

@@ -13,6 +13,7 @@ Ratios carry over to another machine, milliseconds do not.
 
 import argparse
 import contextlib
+import math
 import multiprocessing
 import statistics
 import time
@@ -51,21 +52,26 @@ def contestants() -> dict[str, Callable]:
     return losses
 
 
-def fits(name: str, n: int) -> bool:
-    """Whether a step of a loss at ``n`` pairs leaves a quarter of the free memory; yes if that is unknown."""
+def free_memory() -> float:
+    """Bytes of memory that are free; without end if that is unknown."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
-        return True
-    free = 1024 * int(meminfo.read_text().split("MemAvailable:")[1].split()[0])
+        return math.inf
+    return 1024 * int(meminfo.read_text().split("MemAvailable:")[1].split()[0])
+
+
+def fits(name: str, n: int, free: float | None = None) -> bool:
+    """Whether a loss at ``n`` pairs leaves a quarter of the free memory (``free`` bytes, if given)."""
+    free = free_memory() if free is None else free
     return MATRICES.get(name, 0) * 4 * (2 * n) ** 2 < 0.75 * free
 
 
-def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def views(n: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """Two views ``(n, DIM)``, positives at a similarity of about 0.7."""
     generator = torch.Generator().manual_seed(n)
     z1 = torch.randn(n, DIM, generator=generator)
     z2 = z1 + torch.randn(n, DIM, generator=generator)
-    return z1.requires_grad_(), z2.requires_grad_()
+    return z1.to(device).requires_grad_(), z2.to(device).requires_grad_()
 
 
 def step(loss: Callable, z1: torch.Tensor, z2: torch.Tensor) -> float:

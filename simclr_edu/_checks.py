@@ -41,6 +41,12 @@ def in_unit_range(low: float | Tensor, high: float | Tensor) -> bool | Tensor:
     return (low >= -PIXEL_TOLERANCE) & (high <= 1 + PIXEL_TOLERANCE)
 
 
+def check_config(value: object, kind: type) -> None:
+    """Raise TypeError unless ``value`` is a configuration of this kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"config must be a {kind.__name__}, got {type(value).__name__}")
+
+
 def check_finite(x: Tensor, name: str) -> Tensor:
     """Return ``x`` if it holds neither NaN nor infinity."""
     if not torch.isfinite(x).all():

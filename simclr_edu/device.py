@@ -5,6 +5,7 @@ import os
 import sys
 
 import torch
+from torch import Tensor
 
 from simclr_edu._checks import check_choice
 
@@ -41,6 +42,13 @@ def bf16_is_fast(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+def hand_over(small: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor of the CPU on ``device``; nobody waits until a GPU has come to it."""
+    if device.type != "cuda":
+        return small.to(device)
+    return small.pin_memory().to(device, non_blocking=True)
 
 
 def usable_cores() -> int:

@@ -21,11 +21,10 @@ import nbtools
 RESULTS = "results.json"
 
 
-def rows_before(number: str, home: Path) -> dict[str, dict]:
-    """The rows of the results table in ``home`` that notebooks before this number left."""
+def results_in(home: Path) -> dict[str, dict]:
+    """The rows of the results table in ``home``."""
     path = home / RESULTS
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: row for name, row in stored.items() if row["notebook"] < number}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def run_one(path: Path, home: Path) -> float:
@@ -40,19 +39,19 @@ def run_one(path: Path, home: Path) -> float:
     if not source.exists():
         raise nbtools.NotebookProblem(f"it has no source {source.name}; sync.py --from-notebooks makes it")
     notebook = nbtools.read_source(source)
+    stored = results_in(home)
     with tempfile.TemporaryDirectory() as folder:
-        own = Path(folder) / RESULTS
-        own.write_text(json.dumps(rows_before(path.stem[:2], home)), encoding="utf-8")
+        before = {name: row for name, row in stored.items() if row["notebook"] < path.stem[:2]}
+        (Path(folder) / RESULTS).write_text(json.dumps(before), encoding="utf-8")
         seconds = nbtools.execute(notebook, home=Path(folder), folder=path.parent)
-        rows = json.loads(own.read_text(encoding="utf-8"))
+        rows = results_in(Path(folder))
     problems = nbtools.output_problems(nbtools.normalise(notebook))
     if problems:
         raise nbtools.NotebookProblem("; ".join(problems))
     nbtools.write_notebook(notebook, path)
     home.mkdir(parents=True, exist_ok=True)
-    stored = home / RESULTS
-    later = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    stored.write_text(json.dumps(later | rows, indent=1, ensure_ascii=False), encoding="utf-8")
+    table = json.dumps(stored | rows, indent=1, ensure_ascii=False)
+    (home / RESULTS).write_text(table, encoding="utf-8")
     return seconds
 
 

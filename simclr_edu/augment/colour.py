@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu.augment.parameters import CONTRAST, HUE, SATURATION, AugmentParameters
+from simclr_edu.device import hand_over
 
 # The luma weights of ITU-R 601-2, as torchvision and Pillow round them. They add up to 0.9999.
 LUMA = (0.2989, 0.587, 0.114)
@@ -19,13 +20,6 @@ def with_room(n: int, channels: int, height: int, width: int, device: torch.devi
     room = torch.empty(n, channels + 1, height, width, device=device)
     room[:, -1] = 1
     return room
-
-
-def hand_over(small: Tensor, device: torch.device) -> Tensor:
-    """Return a small tensor of the CPU on ``device``; nobody waits until a GPU has come to it."""
-    if device.type != "cuda":
-        return small.to(device)
-    return small.pin_memory().to(device, non_blocking=True)
 
 
 def luma(x: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from simclr_edu.augment import resample
 from simclr_edu.augment.bands import Resize, Scratch, block_for, make_blur, resize_numbers
-from simclr_edu.augment.colour import Jitter, hand_over, jitter_group, luma, with_room
+from simclr_edu.augment.colour import Jitter, jitter_group, luma, with_room
 from simclr_edu.augment.parameters import AugmentParameters
+from simclr_edu.device import hand_over
 
 # On a CPU images are worked on in pieces of about this many floats a thread. Of large images that is one for
 # each thread: operations on it are long enough, and the cache of a core holds no second one.

@@ -1,5 +1,6 @@
 """Pretraining from the first step to the last."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu import distributed
-from simclr_edu._checks import check_images
+from simclr_edu._checks import check_config, check_images
 from simclr_edu.checkpoints import list_checkpoints
 from simclr_edu.device import bf16_is_fast, keep_freed_memory, pick_device
 from simclr_edu.encoders import make_encoder
@@ -71,8 +72,7 @@ def pretrain(
         OSError: the directory cannot be written to, found before the first step, or its disk is full.
         ElsewhereError, LostRankError: with several processes, another one failed, or went away.
     """
-    if not isinstance(config, PretrainConfig):
-        raise TypeError(f"config must be a PretrainConfig, got {type(config).__name__}")
+    check_config(config, PretrainConfig)
     # With several processes, what one of them refuses ends all of them, and rank 0 alone uses the directory.
     with distributed.agreed():
         distributed.check_batch_size(config.batch_size)
@@ -136,20 +136,18 @@ def _train(
     losses = go_on(run, optimizer, generator, device) if resume else []
     batches = Batches(data, config, device)
     clock = Clock(run, batches.steps_per_epoch)
-    recorder = Recorder(run, clock, losses, progress)
-    saver = Saver(run, optimizer, generator, recorder)
-    try:
-        _loop(run, batches, clock, recorder, saver, optimizer, generator, callbacks)
-        run.finished = True
-        saver.save()
-    except StopPretraining:
-        saver.save()
-    except KeyboardInterrupt:
-        saver.save_alone()
-        if distributed.is_distributed():
-            raise  # the other processes wait for this one, and only a failure ends them
-    finally:
-        recorder.close()
+    with contextlib.closing(Recorder(run, clock, losses, progress)) as recorder:
+        saver = Saver(run, optimizer, generator, recorder)
+        try:
+            _loop(run, batches, clock, recorder, saver, optimizer, generator, callbacks)
+            run.finished = True
+            saver.save()
+        except StopPretraining:
+            saver.save()
+        except KeyboardInterrupt:
+            saver.save_alone()
+            if distributed.is_distributed():
+                raise  # the other processes wait for this one, and only a failure ends them
     model.eval()
     saver.write_config()
     return run

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simclr_edu._checks import check_config
 from simclr_edu.course.evidence import comparison
 from simclr_edu.course.evidence.comparison import (
     Part,
@@ -100,8 +101,7 @@ def run_few_labels(
     Raises:
         TypeError, ValueError: an argument does not fit, or the directory holds results of other settings.
     """
-    if not isinstance(config, FewLabels):
-        raise TypeError(f"config must be a FewLabels, got {type(config).__name__}")
+    check_config(config, FewLabels)
     return compute(config, parts(config), pretrain_for, _measure, Path(directory) / RESULTS, workers, report)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from simclr_edu._checks import check_int
+from simclr_edu._checks import check_config, check_int
 from simclr_edu.course.evidence import comparison, few_labels
 from simclr_edu.course.evidence.comparison import Part, compute, encoder_of, label_share, run_folder, trained
 from simclr_edu.course.evidence.few_labels import SCRATCH, TUNED, FewLabels
@@ -91,21 +91,10 @@ def run_steps(
 ) -> dict[str, Any]:
     """Run what is missing of the measurement and return its results; see :func:`summary`.
 
-    Args:
-        config: every setting.
-        directory: where the pretraining run and the results lie; made if it is not there. What a run before
-            this one, or one of :func:`.few_labels.run_few_labels`, left there is kept.
-        workers: processes side by side; as many as the process may use cores if not given.
-        report: called with a line about each part as it ends.
-
-    Returns:
-        ``config``, ``machine``, ``date`` and ``accuracy``: a value from 0 to 1 for the ``key`` of each part.
-
-    Raises:
-        TypeError, ValueError: an argument does not fit, or the directory holds results of other settings.
+    Arguments, result and errors as for :func:`.few_labels.run_few_labels`; runs that it left in the
+    directory are used.
     """
-    if not isinstance(config, Steps):
-        raise TypeError(f"config must be a Steps, got {type(config).__name__}")
+    check_config(config, Steps)
     return compute(config, parts(config), _pretrain, _measure, Path(directory) / RESULTS, workers, report)
 
 

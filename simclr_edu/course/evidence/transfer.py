@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from simclr_edu._checks import check_config
 from simclr_edu.course.evidence import comparison
 from simclr_edu.course.evidence.comparison import (
     Training,
@@ -103,21 +104,10 @@ def run_transfer(
 ) -> dict[str, Any]:
     """Run what is missing of the comparison and return its results; see :func:`summary`.
 
-    Args:
-        config: every setting.
-        directory: where the pretraining runs and the results lie; made if it is not there. What a run before
-            this one, or one of :func:`.few_labels.run_few_labels`, left there is kept.
-        workers: processes side by side; as many as the process may use cores if not given.
-        report: called with a line about each part as it ends.
-
-    Returns:
-        ``config``, ``machine``, ``date`` and ``accuracy``: a value from 0 to 1 for the ``key`` of each part.
-
-    Raises:
-        TypeError, ValueError: an argument does not fit, or the directory holds results of other settings.
+    Arguments, result and errors as for :func:`.few_labels.run_few_labels`; runs that it left in the
+    directory are used.
     """
-    if not isinstance(config, Transfer):
-        raise TypeError(f"config must be a Transfer, got {type(config).__name__}")
+    check_config(config, Transfer)
     return compute(config, parts(config), _pretrain, _measure, Path(directory) / RESULTS, workers, report)
 
 
