@@ -85,7 +85,7 @@ def check_compiler(device: torch.device) -> None:
         compiler = os.environ.get("CXX", usual)
         if shutil.which(compiler) is None:
             raise ValueError(
-                f"compiling for a CPU needs the C++ compiler {compiler}, which is not there: leave compile out"
+                f"compiling for a CPU needs a C++ compiler, and {compiler} is not there: leave compile out"
             )
     elif device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise ValueError("compiling for CUDA needs the package triton, which is not installed: run without")
