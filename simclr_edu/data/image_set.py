@@ -86,7 +86,7 @@ class ImageSet:
             if check_tensor(values, f"{split}_factors[{key!r}]").ndim == 0 or len(values) != len(images):
                 raise ValueError(
                     f"{split}_factors[{key!r}] must hold one value per image, "
-                    f"got shape {tuple(values.shape)} for {len(images)} images"
+                    f"got {len(values) if values.ndim else 'a scalar'} for {len(images)}"
                 )
 
     def _check_pixels(self, what: str, images: Tensor) -> None:

@@ -586,7 +586,7 @@ def only_image(tmp_path: Path, size=None) -> torch.Tensor:
     """The one image in tmp_path/train/x, as loaded."""
     folder = tmp_path / "test" / "x"
     if not folder.exists():
-        picture(folder / "0.png")
+        picture(folder / "0.png", colour=(1, 2, 3))
     return load_images(f"folder:{tmp_path}", image_size=size or 8).train_images[0]
 
 
