@@ -213,6 +213,9 @@ class Doctor:
         return report
 
 
+Command = Pretrain | Probe | Evidence | Transfer | Doctor
+
+
 def _one_sentence(box: str) -> str:
     """Fold tyro's framed message into one line: the text, without frame, title and hint."""
     lines = [re.sub(r"[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
@@ -224,7 +227,7 @@ def _one_sentence(box: str) -> str:
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer | Doctor:
+def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
@@ -242,7 +245,7 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer |
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            command = tyro.extras.subcommand_cli_from_dict(
+            command: Command = tyro.extras.subcommand_cli_from_dict(
                 commands, prog="python -m simclr_edu", args=list(arguments)
             )
     except SystemExit as stop:

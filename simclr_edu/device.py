@@ -38,7 +38,7 @@ def bf16_is_fast(device: torch.device) -> bool:
     A CPU without the instructions emulates them, hundreds of times slower than float32.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return False

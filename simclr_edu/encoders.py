@@ -126,7 +126,8 @@ class TinyEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 128)
+        h: Tensor = self.layers(x)  # (B, 128)
+        return h
 
 
 class SmallEncoder(nn.Module):
@@ -143,7 +144,8 @@ class SmallEncoder(nn.Module):
         self.layers = nn.Sequential(*_pooled_convolutions((32, 64, 128), self.feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 512)
+        h: Tensor = self.layers(x)  # (B, 512)
+        return h
 
 
 class ResNetEncoder(nn.Module):
@@ -189,7 +191,8 @@ class ResNetEncoder(nn.Module):
                     f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
                     f"got {x.shape[2]} x {x.shape[3]}: load them larger (load_images has image_size)"
                 )
-        return self.backbone(self.centre(x))  # (B, feature_dim)
+        h: Tensor = self.backbone(self.centre(x))  # (B, feature_dim)
+        return h
 
 
 def _published_state(name: str, url: str) -> dict[str, Any]:
@@ -205,7 +208,8 @@ def _published_state(name: str, url: str) -> dict[str, Any]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest.startswith(_hash_in(path)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
         problem = "its checksum is wrong"
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         problem = reason_of(error)

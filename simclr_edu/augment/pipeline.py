@@ -185,7 +185,9 @@ class SimCLRAugment(nn.Module):
             sigma=uniform(*BLUR_SIGMA),
         ).to(device)
 
-    def apply(self, x: Tensor, parameters: AugmentParameters | None = None) -> Tensor:  # type: ignore[override]
+    def apply(  # type: ignore[override]  # nn.Module.apply(fn) is something else, and still works
+        self, x: Tensor, parameters: AugmentParameters | None = None
+    ) -> Tensor:
         """Make the views that ``parameters`` describe; nothing here is random.
 
         Args:

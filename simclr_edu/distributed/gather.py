@@ -1,5 +1,7 @@
 """Embeddings and gradients travel between the ranks."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -52,12 +54,12 @@ class _Gather(torch.autograd.Function):
     """All-gather forward; its transpose, all-reduce and take the own part, backward."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.length = len(x)
         return torch.cat(all_gather(x))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         # A copy: all_reduce works in place, and this gradient may belong to somebody else.
         grad = grad.clone(memory_format=torch.contiguous_format)
         with talking():
@@ -93,4 +95,5 @@ def gather_with_grad(x: Tensor) -> Tensor:
         raise ValueError(
             f"every rank must hold the same number of rows, got {rows}; drop the last, smaller batch"
         )
-    return _Gather.apply(x)
+    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return gathered

@@ -27,7 +27,7 @@ def check_features_pair(train_x: Tensor, test_x: Tensor) -> tuple[Tensor, Tensor
 
 def check_classes(train_y: Tensor, test_y: Tensor) -> Tensor:
     """The classes of the training labels (C,), if a classifier can be fitted to them and scored."""
-    classes = train_y.unique()
+    classes: Tensor = train_y.unique()
     if len(classes) < 2:
         raise ValueError(f"the training labels must have at least 2 classes, got only {classes.tolist()}")
     unseen = test_y[~torch.isin(test_y, classes)].unique()

@@ -72,7 +72,9 @@ class _Classifier(nn.Module):
         self.head = nn.Linear(feature_dim, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(select_level(self.encoder(x), "h").to(self.head.weight.dtype))  # (B, C)
+        h = select_level(self.encoder(x), "h").to(self.head.weight.dtype)
+        logits: Tensor = self.head(h)  # (B, C)
+        return logits
 
 
 def fine_tune(

@@ -75,7 +75,8 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     and under ``torch.compile`` (as a graph break). A second derivative, ``create_graph=True``, is refused
     with a RuntimeError: use :func:`nt_xent_dense` for one.
     """
-    return nt_xent_tiled(*_check_views(z1, z2, temperature))
+    loss: Tensor = nt_xent_tiled(*_check_views(z1, z2, temperature))
+    return loss
 
 
 class NTXentLoss(nn.Module):

@@ -13,6 +13,7 @@ from simclr_edu._checks import check_int
 from simclr_edu.course.figures.inputs import (
     Array,
     ArrayLike,
+    Images,
     as_array,
     as_classes,
     as_names,
@@ -43,9 +44,9 @@ from simclr_edu.course.figures.picture import (
 
 @styled
 def neighbours_before_after(
-    queries: ArrayLike,
-    before: ArrayLike,
-    after: ArrayLike,
+    queries: Images,
+    before: Images,
+    after: Images,
     same_before: ArrayLike,
     same_after: ArrayLike,
     names: Sequence[str] = ("random encoder", "SimCLR"),
@@ -78,7 +79,7 @@ def neighbours_before_after(
     k, (height, width) = shape[1], q.shape[1:3]
     groups, sames = [], []
     for name, images, same in (("before", before, same_before), ("after", after, same_after)):
-        pixels = as_pixels(images.reshape(-1, *shape[2:]), name)  # type: ignore[union-attr]
+        pixels = as_pixels(images.reshape(-1, *shape[2:]), name)
         groups.append(pixels.reshape(len(q), k, height, width, 3))
         sames.append(as_array(same, f"same_{name}").astype(bool))
         if sames[-1].shape != (len(q), k):

@@ -12,6 +12,7 @@ from simclr_edu._checks import check_images, in_unit_range
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
+Images = Tensor | np.ndarray
 
 
 def as_array(value: object, name: str) -> Array:

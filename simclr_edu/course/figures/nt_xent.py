@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from simclr_edu._checks import check_choice, check_int, check_positive
 from simclr_edu.course.figures.inputs import (
     ArrayLike,
+    Images,
     as_array,
     as_names,
     as_pixels,
@@ -37,8 +38,8 @@ from simclr_edu.course.figures.softmax import loss_of, softmax_bars, softmax_of
 
 @styled
 def nearest_neighbours(
-    queries: ArrayLike,
-    neighbours: ArrayLike,
+    queries: Images,
+    neighbours: Images,
     similarities: ArrayLike,
     same_class: ArrayLike | None = None,
     title: str | None = None,
@@ -62,7 +63,7 @@ def nearest_neighbours(
     if len(shape) != 5 or shape[0] != len(q):
         raise ValueError(f"neighbours must have shape ({len(q)}, K, 3, H, W), got {shape_of(neighbours)}")
     k = shape[1]
-    near = as_pixels(neighbours.reshape(-1, *shape[2:]), "neighbours")  # type: ignore[union-attr]
+    near = as_pixels(neighbours.reshape(-1, *shape[2:]), "neighbours")
     if near.shape[1:] != q.shape[1:]:
         raise ValueError(f"neighbours must be images of the queries' size, got {shape_of(neighbours)}")
     sim = as_similarities(similarities, "similarities")

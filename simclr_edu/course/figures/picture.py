@@ -123,7 +123,8 @@ def show(fig: Figure) -> None:
     from IPython.display import display
 
     page = to_html(fig)
-    display({"text/html": page, "text/plain": f"[figure] {fig.alt_text}"}, raw=True)  # type: ignore[attr-defined]
+    alt = getattr(fig, "alt_text", "")  # any Figure may be given one; to_html refuses those without
+    display({"text/html": page, "text/plain": f"[figure] {alt}"}, raw=True)
 
 
 def new_figure(width: float, height: float, title: str, alt: str, constrained: bool = True) -> Picture:

@@ -28,7 +28,8 @@ def _running_mean(y: Array) -> Array:
     total = np.concatenate([[0.0], np.cumsum(y)])
     i = np.arange(1, len(y) + 1)
     start = np.maximum(0, i - window)
-    return (total[i] - total[start]) / (i - start)
+    means: Array = (total[i] - total[start]) / (i - start)
+    return means
 
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array] | None:
