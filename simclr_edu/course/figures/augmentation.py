@@ -107,13 +107,12 @@ def colour_histograms(
     edges = np.linspace(0, 1, bins + 1)
     shares = np.stack([[np.histogram(c[..., k], edges)[0] / c[..., k].size for k in range(3)] for c in crops])
     overlap = np.minimum(shares[0], shares[1]).sum(axis=1)  # (3,)
-    title = (
-        title or f"{names[0]} and {names[1]}: colour histograms overlap by {percent(float(overlap.mean()))}"
-    )
-    alt = (
-        f"Two crops, and the histograms of their red, green and blue values; they overlap by "
-        f"{percent(overlap[0])}, {percent(overlap[1])} and {percent(overlap[2])}."
-    )
+    mean, (red, green, blue) = percent(float(overlap.mean())), (percent(o) for o in overlap)
+    title = title or f"{names[0]} and {names[1]}: colour histograms overlap by {mean}"
+    alt = f"""
+        Two crops, and the histograms of their red, green and blue values;
+        they overlap by {red}, {green} and {blue}.
+    """
     fig = new_figure(PAGE_WIDTH, 3.7, title, alt)
     grid = fig.add_gridspec(2, 4, width_ratios=(0.75, 1, 1, 1))
     colours, styles = (OKABE_ITO["blue"], OKABE_ITO["orange"]), ("-", "--")

@@ -169,10 +169,8 @@ def learning_rate(lrs: ArrayLike, steps_per_epoch: int | None = None, title: str
     x = np.arange(len(y)) / per
     peak = int(y.argmax())
     title = title or f"Warm-up to {y[peak]:.3g} at {unit} {x[peak]:.3g}, then decay to {y[-1]:.2g}"
-    alt = (
-        f"The learning rate starts at {y[0]:.3g}, peaks at {y[peak]:.3g} at {unit} {x[peak]:.3g}, "
-        f"ends at {y[-1]:.2g}."
-    )
+    top = f"peaks at {y[peak]:.3g} at {unit} {x[peak]:.3g}"
+    alt = f"The learning rate starts at {y[0]:.3g}, {top}, ends at {y[-1]:.2g}."
     fig = new_figure(PAGE_WIDTH, 3.6, title, alt)
     ax = fig.add_subplot()
     ax.plot(x, y, color=OKABE_ITO["blue"])
