@@ -8,14 +8,13 @@ are. The last thing printed is the results table. No network is used, and the pa
 import copy
 import html
 import os
-import re
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import nbtools
-from latex2mathml.converter import convert as latex_to_mathml
+from markup import heading, linked_to_pages, with_mathml
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -57,26 +56,6 @@ pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto; line-height: 1.35 }
 </body>
 </html>
 """
-# Code (left alone), then displayed and inline formulas; a dollar before a digit is money.
-FORMULA = re.compile(
-    r"(?P<code>^```.*?^```|`[^`\n]+`)"
-    r"|\$\$(?P<display>.+?)\$\$"
-    r"|(?<![\\$\w])\$(?!\s)(?P<inline>[^$\n]+?)(?<!\s)\$(?!\d)",
-    re.DOTALL | re.MULTILINE,
-)
-
-
-def with_mathml(text: str) -> str:
-    """Return Markdown with its formulas as MathML, which a browser draws by itself."""
-
-    def replace(match: re.Match[str]) -> str:
-        if match["code"]:
-            return match["code"]
-        if match["display"]:
-            return latex_to_mathml(match["display"].strip(), display="block")
-        return latex_to_mathml(match["inline"])
-
-    return FORMULA.sub(replace, text)
 
 
 def page(notebook: NotebookNode, title: str) -> str:
@@ -87,13 +66,7 @@ def page(notebook: NotebookNode, title: str) -> str:
         if cell.cell_type == "markdown":
             cell.source = with_mathml(cell.source)
     body, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(shown)
-    return re.sub(r'href="(?!https?:)([^"]+)\.ipynb', r'href="\1.html', body)
-
-
-def heading(notebook: NotebookNode, default: str) -> str:
-    """Return the notebook's first heading."""
-    found = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE) if notebook.cells else None
-    return found[1].strip() if found else default
+    return linked_to_pages(body)
 
 
 def run_course(paths: list[Path]) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 import check
 import course
 import lab
+import markup
 import nbtools
 import pytest
 import run_notebooks
@@ -83,11 +84,11 @@ def test_fresh_needs_a_home_to_delete(tmp_path):
     ["costs $5 and $6", "`$x$` is code", "```\n$x$\n```", r"an escaped \$x\$", "no formula"],
 )
 def test_text_without_formulas_is_left_alone(text):
-    assert course.with_mathml(text) == text
+    assert markup.with_mathml(text) == text
 
 
 def test_formulas_become_mathml():
-    text = course.with_mathml("a $\\tau$ of $1/2$\n\n$$\nx^2\n$$\n")
+    text = markup.with_mathml("a $\\tau$ of $1/2$\n\n$$\nx^2\n$$\n")
     assert text.count("<math") == 3 and text.count('display="block"') == 1 and "$" not in text
 
 
