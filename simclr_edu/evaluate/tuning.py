@@ -26,6 +26,7 @@ from simclr_edu.evaluate.frozen import (
 from simclr_edu.evaluate.labels import labelled_rows, stratified_folds
 from simclr_edu.evaluate.probe import confusion_matrix, fit_linear
 from simclr_edu.pretrain import PretrainConfig
+from simclr_edu.pretrain.schedule import warmup_cosine
 
 # Steps that fine-tuning takes at least, however few the labels.
 _LEAST_STEPS = 4000
@@ -181,7 +182,7 @@ def fine_tune(
             {"params": list(model.encoder.parameters()), "lr": lr * encoder_lr},
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share_of_peak(steps))
         history: list[dict[str, Any]] = []
         for done in range(0, steps, steps_per_epoch):  # the last epoch may be cut short
             epoch = done // steps_per_epoch + 1
@@ -235,16 +236,11 @@ def _classifier(encoder: nn.Module, image: Tensor, num_classes: int, device: tor
     return model.requires_grad_(True)
 
 
-def _warmup_cosine(steps: int) -> Callable[[int], float]:
+def _share_of_peak(steps: int) -> Callable[[int], float]:
     """Share of the peak learning rate at a step: linear over the first 5%, then a cosine to 0."""
     warmup = max(1, round(0.05 * steps))
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return share
+    # Counted from 1 going up and from 0 going down: neither the first nor the last step has a rate of 0.
+    return lambda step: warmup_cosine(step + 1 if step < warmup else step, warmup, steps)
 
 
 def _start_from_probe(model: _Classifier, x: Tensor, y: Tensor, seed: int) -> None:
