@@ -25,7 +25,7 @@ from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
 from simclr_edu.course.profiles import current_profile, device_name
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu.device import bf16_is_fast, pick_device, seeded
 from simclr_edu.encoders import make_encoder
 from simclr_edu.home import home_folder
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
@@ -80,8 +80,7 @@ class Probe:
     def run(self) -> dict[str, Any]:
         trained, config = self._subject()
         images = load_images(config.data, image_size=config.image_size)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             untrained = make_encoder(config.encoder, config.stem)
         # Of photographs fewer at a time: in a ResNet-50, 512 of 224 pixels take gigabytes a layer.
         batch_size = max(1, min(512, _PIXELS_A_BATCH // images.image_size**2))

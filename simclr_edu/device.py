@@ -1,8 +1,10 @@
-"""What a run may use: the device, its fast precision, cores, and memory that is kept from step to step."""
+"""What a run may use: the device, its fast precision and random state, cores, memory kept between steps."""
 
+import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -42,6 +44,16 @@ def bf16_is_fast(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Within, torch's own numbers on ``device`` follow from ``seed``; its state comes back afterwards."""
+    kind = torch.device(device).type
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
+        # torch.manual_seed would seed a GPU as well, which work on the CPU has no business with.
+        (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
+        yield
 
 
 def hand_over(small: Tensor, device: torch.device) -> Tensor:

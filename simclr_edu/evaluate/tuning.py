@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from simclr_edu._checks import check_choice, check_fraction, check_int, check_positive
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
+from simclr_edu.device import seeded
 from simclr_edu.evaluate.checks import accuracy_of, check_classes
 from simclr_edu.evaluate.frozen import (
     check_encoder,
@@ -172,8 +173,7 @@ def fine_tune(
         steps = max(_LEAST_STEPS, 10 * steps_per_epoch)
     generator = torch.Generator().manual_seed(seed)
     # Weights of the head and any dropout draw on torch's global state: on a fork of it.
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, where):
         model = _classifier(encoder, train_x[:1], int(train_y.max()) + 1, where)
         if head == "probe":
             _start_from_probe(model, fit_x, fit_y, seed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from simclr_edu import distributed
 from simclr_edu._checks import check_config, check_images
 from simclr_edu.checkpoints import list_checkpoints
-from simclr_edu.device import bf16_is_fast, keep_freed_memory, pick_device
+from simclr_edu.device import bf16_is_fast, keep_freed_memory, pick_device, seeded
 from simclr_edu.encoders import make_encoder
 from simclr_edu.losses import NTXentLoss
 from simclr_edu.pretrain.batches import Batches, check_pixels, fingerprint_images
@@ -109,9 +109,7 @@ def pretrain(
     )
 
     # The caller's random state is neither used nor changed: the same run comes out of any notebook.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        # torch.manual_seed would seed a GPU as well, which a run on the CPU has no business with.
-        (torch.default_generator if device.type == "cpu" else torch).manual_seed(config.seed)
+    with seeded(config.seed, device):
         model = SimCLR(
             make_encoder(config.encoder, config.stem) if encoder is None else encoder, config.projection_dim
         )

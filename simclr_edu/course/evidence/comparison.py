@@ -26,7 +26,7 @@ from simclr_edu import __version__
 from simclr_edu._checks import check_int
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import ImageSet, load_images
-from simclr_edu.device import usable_cores
+from simclr_edu.device import seeded, usable_cores
 from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import fine_tune
 from simclr_edu.home import ASSETS
@@ -249,8 +249,7 @@ def images_of(name: str, size: int | None) -> ImageSet:
 
 def fresh_encoder(settings: PretrainConfig, seed: int) -> nn.Module:
     """The encoder that ``settings`` name, untrained; nobody's random state is moved."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return make_encoder(settings.encoder, settings.stem)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -157,6 +158,11 @@ def styled(function: Callable[..., Picture]) -> Callable[..., Picture]:
             return function(*args, **kwargs)
 
     return wrapper
+
+
+def write_beside_bar(ax: Axes, text: str, end: float, row: int) -> None:
+    """Write a bar's value to the right of where it ends."""
+    ax.annotate(text, (end, row), xytext=(6, 0), textcoords="offset points", va="center", ha="left")
 
 
 # 64 colours, 0.03 apart: more would not be seen, and make the picture file several times larger.

@@ -17,7 +17,15 @@ from simclr_edu.course.figures.inputs import (
     percent_axis,
     short,
 )
-from simclr_edu.course.figures.picture import GRAY, OKABE_ITO, PAGE_WIDTH, Picture, new_figure, styled
+from simclr_edu.course.figures.picture import (
+    GRAY,
+    OKABE_ITO,
+    PAGE_WIDTH,
+    Picture,
+    new_figure,
+    styled,
+    write_beside_bar,
+)
 
 _MANY = 60  # logged values above which a curve is drawn thin, with its running mean
 
@@ -209,14 +217,7 @@ def throughput_bars(
     ax.barh(y, v, color=colours, height=0.7)
     for i, x in enumerate(v):
         text = f"{x:,.0f}" if x >= 10 else f"{x:.3g}"
-        ax.annotate(
-            f"{text} ({x / v[slow]:.1f} x)",
-            (x, i),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            ha="left",
-        )
+        write_beside_bar(ax, f"{text} ({x / v[slow]:.1f} x)", x, i)
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel=unit, xlim=(0, v.max() * 1.25))
