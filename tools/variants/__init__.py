@@ -1,1 +1,1 @@
-"""Answers to the exercises that nobody typed: right ones rewritten, wrong ones by a slip; and their judges."""
+"""Answers to the exercises that nobody typed: right ones rewritten, wrong ones by a slip, and judges."""
