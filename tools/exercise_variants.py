@@ -21,7 +21,7 @@ from variants.mutations import mutations
 from variants.programs import ANSWERS, programs
 from variants.rewrites import rewrites
 
-from simclr_edu.course import exercises
+from simclr_edu.course.exercises import EXERCISES
 from simclr_edu.course.exercises.kit import Verdict
 
 # The first sentence of a diagnosis that describes a difference and names no mistake.
@@ -78,12 +78,9 @@ def try_on(exercise: str, wrong: int, right: int, seed: int) -> Rates:
 
 
 def _diagnose(exercise: str, program: str, seed: int) -> Verdict:
-    room = next(room for room in vars(exercises).values() if hasattr(room, f"diagnose_{exercise}"))
-    diagnose = getattr(room, f"diagnose_{exercise}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        verdict: Verdict = diagnose(load(program), seed)
-    return verdict
+        return EXERCISES[exercise].diagnose(load(program), seed)
 
 
 def main(arguments: list[str] | None = None) -> int:
