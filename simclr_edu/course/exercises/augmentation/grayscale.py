@@ -1,20 +1,14 @@
 """Exercise: grayscale by the luma weights."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.augmentation.horizontal_flip import explain_batch
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     generator,
-    report,
     whole,
 )
 
@@ -56,9 +50,13 @@ def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
 
 
 _ITU = (0.299, 0.587, 0.114)
-GRAYSCALE = Exercise(
+GRAYSCALE = ComparedExercise(
     name="grayscale",
     parameters=("x",),
+    asks="``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114",
+    details="``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels.",
+    difficulty=1,
+    minutes=4,
     cases=_gray_cases,
     oracles=(_gray_loop,),
     explain=_explain_gray,
@@ -121,18 +119,3 @@ GRAYSCALE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_grayscale(to_gray: Function, seed: int = 0) -> Verdict:
-    """Judge a conversion to gray without printing; see ``check_grayscale``."""
-    return GRAYSCALE.diagnose(to_gray, seed)
-
-
-@check
-def check_grayscale(to_gray: Callable[[Tensor], Tensor]) -> None:
-    """Check ``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114, and print a verdict.
-
-    ``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels.
-    Difficulty 1 of 5, 4 minutes.
-    """
-    report(diagnose_grayscale(to_gray))

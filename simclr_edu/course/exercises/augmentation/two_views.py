@@ -1,21 +1,16 @@
 """Exercise: two views of each picture, drawn independently."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     RETURNED_NOTHING,
+    ExaminedExercise,
     Function,
     Problem,
-    Verdict,
     call_or_stop,
-    check,
-    examine,
     generator,
     kind,
-    report,
     show_arguments,
     stop,
     whole,
@@ -120,23 +115,22 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
             stop(f"All images of {name} got the same draw. One draw for the whole batch is too few." + place)
 
 
-def diagnose_two_views(two_views: Function, seed: int = 0) -> Verdict:
-    """Judge a two-view function without printing; see ``check_two_views``."""
-
-    def examination() -> str:
-        for k, size in enumerate([2, 4, 5]):
-            rng = generator(1000 * seed + k)
-            _judge_views(two_views, torch.rand(size, 3, whole(rng, 2, 4), whole(rng, 2, 4), generator=rng))
-        return "Two views of every image, drawn separately, rows in step."
-
-    return examine("two_views", ("augment", "x"), two_views, examination, seed)
+def _examine(answer: Function, seed: int) -> str:
+    for k, size in enumerate([2, 4, 5]):
+        rng = generator(1000 * seed + k)
+        _judge_views(answer, torch.rand(size, 3, whole(rng, 2, 4), whole(rng, 2, 4), generator=rng))
+    return "Two views of every image, drawn separately, rows in step."
 
 
-@check
-def check_two_views(two_views: Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor]]) -> None:
-    """Check ``two_views(augment, x)``: two independent views of every image, and print a verdict.
-
-    ``augment`` maps a batch (B, 3, H, W) to a batch and draws afresh for each image at every call; the result
-    is ``(v1, v2)``, row k of both from image k. Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_two_views(two_views))
+TWO_VIEWS = ExaminedExercise(
+    name="two_views",
+    parameters=("augment", "x"),
+    asks="``two_views(augment, x)``: two independent views of every image",
+    details=(
+        "``augment`` maps a batch (B, 3, H, W) to a batch and draws afresh for each image at every call; "
+        "the result is ``(v1, v2)``, row k of both from image k."
+    ),
+    difficulty=2,
+    minutes=3,
+    examination=_examine,
+)

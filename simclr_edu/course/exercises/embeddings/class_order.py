@@ -1,20 +1,14 @@
 """Exercise: sort by class, keeping the order within one."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.embeddings.neighbours import read_indices
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     generator,
-    report,
 )
 
 
@@ -38,9 +32,13 @@ def _stable(labels: Tensor, descending: bool = False) -> Tensor:
     return labels.argsort(stable=True, descending=descending)
 
 
-ORDER_BY_CLASS = Exercise(
+ORDER_BY_CLASS = ComparedExercise(
     name="order_by_class",
     parameters=("labels",),
+    asks="``f(labels)``: indices that put class 0 first, then 1, and so on",
+    details="``labels`` (N,) int64 gives (N,) int64; images of one class keep their order.",
+    difficulty=1,
+    minutes=3,
     cases=_label_cases,
     oracles=(_order_loop,),
     read=read_indices,
@@ -79,18 +77,3 @@ ORDER_BY_CLASS = Exercise(
         ),
     ),
 )
-
-
-def diagnose_order_by_class(f: Function, seed: int = 0) -> Verdict:
-    """Judge an order without printing; see ``check_order_by_class``."""
-    return ORDER_BY_CLASS.diagnose(f, seed)
-
-
-@check
-def check_order_by_class(f: Callable[[Tensor], Tensor]) -> None:
-    """Check ``f(labels)``: indices that put class 0 first, then 1, and so on, and print a verdict.
-
-    ``labels`` (N,) int64 gives (N,) int64; images of one class keep their order.
-    Difficulty 1 of 5, 3 minutes.
-    """
-    report(diagnose_order_by_class(f))

@@ -205,7 +205,8 @@ def untouched_state(seed: int) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are tiny; on a busy machine threads cost a hundred times more
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    cuda: Any = torch.cuda  # its functions have no types
+    devices = range(cuda.device_count()) if cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
         try:

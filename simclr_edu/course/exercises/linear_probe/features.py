@@ -1,21 +1,16 @@
 """Exercise: extract features in batches, in evaluation mode, without a graph."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
     Problem,
-    Verdict,
-    check,
     generator,
     read_tensor,
-    report,
     show,
     whole,
 )
@@ -89,13 +84,13 @@ def _extract_with(**slips: str) -> Function:
                 x = x / 255
             case "half":
                 x = (x - 0.5) * 2
-        batches = list(x.split(batch_size))
+        batches = list(torch.split(x, batch_size))
         if slips.get("batches", "").startswith("full") and len(batches[-1]) < batch_size:
             batches = batches[:-1] or batches[: slips["batches"] == "full, or the only one"]
         if slips.get("batches") == "one":
             batches = [x]
         with torch.no_grad():
-            features = [encoder(b) for b in batches]  # each (batch_size, D)
+            features: list[Tensor] = [encoder(b) for b in batches]  # each (batch_size, D)
         match slips.get("output"):
             case "last":
                 return features[-1]
@@ -133,9 +128,16 @@ def _place_images(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
     return f"Smallest failing case: images {tuple(inputs[1].shape)}, batch_size = {inputs[2]}"
 
 
-EXTRACT_FEATURES = Exercise(
+EXTRACT_FEATURES = ComparedExercise(
     name="extract_features",
     parameters=("encoder", "images", "batch_size"),
+    asks="``f(encoder, images, batch_size)``: features of all images, in order",
+    details=(
+        "``images`` (N, 3, H, W) uint8; the encoder wants floats in [0, 1], may come in train mode, and "
+        "must keep its weights and statistics; the result is (N, D) float without gradient."
+    ),
+    difficulty=2,
+    minutes=8,
     cases=_feature_cases,
     oracles=(_extract_with(),),
     run=_extract,
@@ -180,18 +182,3 @@ EXTRACT_FEATURES = Exercise(
         ),
     ),
 )
-
-
-def diagnose_extract_features(f: Function, seed: int = 0) -> Verdict:
-    """Judge a feature extraction without printing; see ``check_extract_features``."""
-    return EXTRACT_FEATURES.diagnose(f, seed)
-
-
-@check
-def check_extract_features(f: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
-    """Check ``f(encoder, images, batch_size)``: features of all images, in order, and print a verdict.
-
-    ``images`` (N, 3, H, W) uint8; the encoder wants floats in [0, 1], may come in train mode, and must keep
-    its weights and statistics; the result is (N, D) float without gradient. Difficulty 2 of 5, 8 minutes.
-    """
-    report(diagnose_extract_features(f))

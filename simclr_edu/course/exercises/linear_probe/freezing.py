@@ -8,15 +8,10 @@ from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
-    Verdict,
-    check,
-    report,
-    unwritten,
 )
-from simclr_edu.course.exercises.kit.stubs import has_blank
 
 
 class _Scaled(nn.Module):
@@ -28,7 +23,8 @@ class _Scaled(nn.Module):
         self.inner = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.Dropout(0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x * self.scale)
+        y: Tensor = self.inner(x * self.scale)
+        return y
 
 
 def _encoder_to_freeze(seed: int, width: int) -> nn.Sequential:
@@ -147,9 +143,14 @@ def _explain_freeze(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     )
 
 
-FREEZE = Exercise(
+FREEZE = ComparedExercise(
     name="freeze",
     parameters=("encoder",),
+    asks="``freeze(encoder)``: no parameter requires a gradient, every module evaluates",
+    details="The encoder is changed in place and keeps its weights.",
+    difficulty=1,
+    minutes=3,
+    idle="Nothing happened",
     cases=lambda seed: [(1000 * seed + k, 2 + k) for k in range(2)],
     oracles=(_freeze,),
     run=_observe_freeze,
@@ -218,21 +219,3 @@ FREEZE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_freeze(freeze: Function, seed: int = 0) -> Verdict:
-    """Judge a freezing function without printing; see ``check_freeze``."""
-    verdict = FREEZE.diagnose(freeze, seed)
-    # Here returning nothing is right, so only the `...` in the source tells a stub from an attempt.
-    if verdict.passed is False and verdict.diagnosis.startswith("Nothing happened") and has_blank(freeze):
-        return Verdict(FREEZE.name, *unwritten(freeze))
-    return verdict
-
-
-@check
-def check_freeze(freeze: Callable[[nn.Module], None]) -> None:
-    """Check ``freeze(encoder)``: no parameter requires a gradient, every module evaluates; print a verdict.
-
-    The encoder is changed in place and keeps its weights. Difficulty 1 of 5, 3 minutes.
-    """
-    report(diagnose_freeze(freeze))

@@ -1,20 +1,15 @@
 """Exercise: a share of the labels, balanced by class."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
+    ExaminedExercise,
     Function,
     Problem,
-    Verdict,
     call_or_stop,
-    check,
-    examine,
     generator,
     read_tensor,
-    report,
     stop,
     whole,
 )
@@ -53,7 +48,7 @@ def _judge_subset(f: Function, counts: list[int], fraction: float, seed: int) ->
     again = _read_subset(call_or_stop(f, (labels, fraction, generator(seed)), names))
     if not torch.equal(indices, again):
         stop("The same seed gives another subset: something is drawn without the generator." + where)
-    if len(indices.unique()) < len(indices):
+    if len(set(indices.tolist())) < len(indices):
         smallest = set(indices.tolist()) <= set(range(len(counts)))
         stop(
             "These look like labels. Return indices, positions in labels."
@@ -119,26 +114,25 @@ def _read_subset(output: object) -> Tensor:
     return read_tensor(output)
 
 
-def diagnose_label_subset(f: Function, seed: int = 0) -> Verdict:
-    """Judge a draw of labels without printing; see ``check_label_subset``."""
-
-    def examination() -> str:
-        for k in range(2):
-            rng = generator(1000 * seed + k)
-            _judge_subset(f, [20] * 10, 0.1 if k == 0 else 0.25, 1000 * seed + k)
-            rare = whole(rng, 2, 4)
-            _judge_subset(f, [whole(rng, 150, 200), 60, 30, rare], 0.1, 1000 * seed + k)
-            _judge_subset(f, [whole(rng, 30, 40), 25, 8], 1.0, 1000 * seed + k)
-        return "Stratified, repeatable from the generator, at least one label per class."
-
-    return examine("label_subset", ("labels", "fraction", "generator"), f, examination, seed)
+def _examine(answer: Function, seed: int) -> str:
+    for k in range(2):
+        rng = generator(1000 * seed + k)
+        _judge_subset(answer, [20] * 10, 0.1 if k == 0 else 0.25, 1000 * seed + k)
+        rare = whole(rng, 2, 4)
+        _judge_subset(answer, [whole(rng, 150, 200), 60, 30, rare], 0.1, 1000 * seed + k)
+        _judge_subset(answer, [whole(rng, 30, 40), 25, 8], 1.0, 1000 * seed + k)
+    return "Stratified, repeatable from the generator, at least one label per class."
 
 
-@check
-def check_label_subset(f: Callable[[Tensor, float, torch.Generator], Tensor]) -> None:
-    """Check ``f(labels, fraction, generator)``: indices of a stratified part of the labels; print a verdict.
-
-    Of each class ``fraction`` of its images (rounded either way, at least 1), drawn without replacement from
-    ``generator``; the result is int64, in any order. Difficulty 3 of 5, 8 minutes.
-    """
-    report(diagnose_label_subset(f))
+LABEL_SUBSET = ExaminedExercise(
+    name="label_subset",
+    parameters=("labels", "fraction", "generator"),
+    asks="``f(labels, fraction, generator)``: indices of a stratified part of the labels",
+    details=(
+        "Of each class ``fraction`` of its images (rounded either way, at least 1), drawn without "
+        "replacement from ``generator``; the result is int64, in any order."
+    ),
+    difficulty=3,
+    minutes=8,
+    examination=_examine,
+)

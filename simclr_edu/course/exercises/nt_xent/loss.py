@@ -1,24 +1,19 @@
 """Exercise: the whole of NT-Xent."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
-    Verdict,
     agree,
     between,
     call_or_stop,
-    check,
     generator,
     gradient_flows,
     read_number,
-    report,
     stop,
     whole,
 )
@@ -89,9 +84,16 @@ def _then(f: Function, seed: int) -> None:
     _with_finite_mask(f, seed)
 
 
-NT_XENT = Exercise(
+NT_XENT = ComparedExercise(
     name="nt_xent",
     parameters=_ARGUMENTS,
+    asks="``f(z1, z2, temperature)``, the NT-Xent loss of two views (N, d), a scalar",
+    details=(
+        "Values and gradients are compared (Chen et al. 2020, section 2.1), and values at temperatures so "
+        "low that a plain exp() overflows and a finite mask shows."
+    ),
+    difficulty=4,
+    minutes=15,
     cases=loss_cases,
     oracles=(_loss_loop,),
     mistakes=LOSS_MISTAKES,
@@ -99,18 +101,3 @@ NT_XENT = Exercise(
     then=_then,
     ours=("nt_xent_matrix",),  # of the notebook
 )
-
-
-def diagnose_nt_xent(f: Function, seed: int = 0) -> Verdict:
-    """Judge a contrastive loss without printing; see ``check_nt_xent``."""
-    return NT_XENT.diagnose(f, seed)
-
-
-@check
-def check_nt_xent(f: Callable[[Tensor, Tensor, float], Tensor]) -> None:
-    """Check ``f(z1, z2, temperature)``, the NT-Xent loss of two views (N, d), a scalar, and print a verdict.
-
-    Values and gradients are compared (Chen et al. 2020, section 2.1), and values at temperatures so low that
-    a plain exp() overflows and a finite mask shows. Difficulty 4 of 5, 20 minutes.
-    """
-    report(diagnose_nt_xent(f))

@@ -1,6 +1,5 @@
 """Exercise: the projection head."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,15 +7,12 @@ from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     RETURNED_NOTHING,
+    ExaminedExercise,
     Function,
     Problem,
-    Verdict,
     call_or_stop,
-    check,
-    examine,
     generator,
     kind,
-    report,
     stop,
     whole,
 )
@@ -95,26 +91,24 @@ def _judge_head(make: Function, sizes: tuple[int, int, int], h: Tensor) -> None:
         stop("What reaches the second layer is never exactly 0: that is another non-linearity, not ReLU.")
 
 
-def diagnose_projection_head(make: Function, seed: int = 0) -> Verdict:
-    """Judge a projection head without printing; see ``check_projection_head``."""
-
-    def examination() -> str:
-        for k in range(3):
-            rng = generator(1000 * seed + k)
-            in_dim = whole(rng, 4, 7)
-            sizes = (in_dim, in_dim + whole(rng, 4, 7), 16 + k)
-            _judge_head(make, sizes, torch.randn(12, in_dim, generator=rng))
-        return "Two linear layers, a ReLU between them, the right widths."
-
-    return examine("projection_head", ("in_dim", "hidden_dim", "out_dim"), make, examination, seed)
+def _examine(answer: Function, seed: int) -> str:
+    for k in range(3):
+        rng = generator(1000 * seed + k)
+        in_dim = whole(rng, 4, 7)
+        sizes = (in_dim, in_dim + whole(rng, 4, 7), 16 + k)
+        _judge_head(answer, sizes, torch.randn(12, in_dim, generator=rng))
+    return "Two linear layers, a ReLU between them, the right widths."
 
 
-@check
-def check_projection_head(make: Callable[[int, int, int], nn.Module]) -> None:
-    """Check ``make(in_dim, hidden_dim, out_dim)``: two linear layers, a ReLU between; print a verdict.
-
-    A class whose constructor takes the three widths will do as well, and BatchNorm after the first layer is
-    allowed. It maps h (B, in_dim) to z (B, out_dim) (Chen et al. 2020, section 4.2).
-    Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_projection_head(make))
+PROJECTION_HEAD = ExaminedExercise(
+    name="projection_head",
+    parameters=("in_dim", "hidden_dim", "out_dim"),
+    asks="``make(in_dim, hidden_dim, out_dim)``: two linear layers, a ReLU between",
+    details=(
+        "A class whose constructor takes the three widths will do as well, and BatchNorm after the first "
+        "layer is allowed. It maps h (B, in_dim) to z (B, out_dim) (Chen et al. 2020, section 4.2)."
+    ),
+    difficulty=2,
+    minutes=5,
+    examination=_examine,
+)

@@ -1,6 +1,5 @@
 """Exercise: one training step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,15 +8,12 @@ from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
     Problem,
-    Verdict,
-    check,
     generator,
     read_float,
-    report,
     whole,
 )
 
@@ -68,7 +64,8 @@ def _two_steps(train_step: Function, inputs: Arguments) -> Tensor:
     model = _Model(generator(seed), pixels=12, width=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     optimizer.register_step_pre_hook(lambda *_: order.append("step"))
-    model.projection_head.weight.register_hook(lambda gradient: order.append("backward"))
+    weight: Any = model.projection_head.weight  # register_hook has no types
+    weight.register_hook(lambda gradient: order.append("backward"))
     losses = []
     for views in batches:
         loss = train_step(model, views, optimizer, _contrast)
@@ -151,7 +148,9 @@ def _in_eval_mode(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any
 
 def _cut_columns(model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function) -> float:
     z = torch.cat(_both(model, views))
-    return _update(optimizer, loss_fn(*z.split([z.shape[1] // 2, z.shape[1] - z.shape[1] // 2], dim=1)))
+    return _update(
+        optimizer, loss_fn(*torch.split(z, [z.shape[1] // 2, z.shape[1] - z.shape[1] // 2], dim=1))
+    )
 
 
 def _cut_columns_evenly(
@@ -191,9 +190,17 @@ def _place_views(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
     return f"Smallest failing case: a step with views of shape {first}, then one with {second}"
 
 
-TRAIN_STEP = Exercise(
+TRAIN_STEP = ComparedExercise(
     name="train_step",
     parameters=("model", "views", "optimizer", "loss_fn"),
+    asks="``train_step(model, views, optimizer, loss_fn)``: one step of pretraining",
+    details=(
+        "``model`` maps images to ``(h, z)`` and contains BatchNorm, ``views`` is ``(v1, v2)``, each (N, "
+        "3, H, W), and ``loss_fn(z1, z2)`` a scalar. The views go through the model together; the loss "
+        "comes back as a float. N may change from step to step."
+    ),
+    difficulty=3,
+    minutes=10,
     cases=_step_cases,
     oracles=(_reference_step,),
     run=_two_steps,
@@ -263,19 +270,3 @@ TRAIN_STEP = Exercise(
         ),
     ),
 )
-
-
-def diagnose_train_step(train_step: Function, seed: int = 0) -> Verdict:
-    """Judge a training step without printing; see ``check_train_step``."""
-    return TRAIN_STEP.diagnose(train_step, seed)
-
-
-@check
-def check_train_step(train_step: Callable[..., float]) -> None:
-    """Check ``train_step(model, views, optimizer, loss_fn)``: one step of pretraining, and print a verdict.
-
-    ``model`` maps images to ``(h, z)`` and contains BatchNorm, ``views`` is ``(v1, v2)``, each (N, 3, H, W),
-    and ``loss_fn(z1, z2)`` a scalar. The views go through the model together; the loss comes back as a float.
-    N may change from step to step. Difficulty 3 of 5, 10 minutes.
-    """
-    report(diagnose_train_step(train_step))

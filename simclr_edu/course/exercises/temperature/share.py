@@ -1,21 +1,15 @@
 """Exercise: the share of the gradient that each negative takes."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
     between,
-    check,
     generator,
-    report,
 )
 from simclr_edu.course.exercises.temperature.weights import shares_of
 
@@ -48,9 +42,17 @@ def _minus_first(weights: Tensor) -> Tensor:
     return weights - F.one_hot(torch.tensor(0), len(weights))
 
 
-GRADIENT_SHARE = Exercise(
+GRADIENT_SHARE = ComparedExercise(
     name="gradient_share",
     parameters=("similarities", "temperature"),
+    asks="``f(similarities, temperature)``: each negative's share of the gradient",
+    details=(
+        "``similarities`` (K,) are those of one anchor with its candidates, the positive first. The "
+        "result (K - 1,) is the part that each negative has in the negatives' gradient of NT-Xent, adding "
+        "up to 1."
+    ),
+    difficulty=2,
+    minutes=5,
     cases=_share_cases,
     oracles=(_share_by_autograd,),
     mistakes=(
@@ -151,19 +153,3 @@ GRADIENT_SHARE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_gradient_share(f: Function, seed: int = 0) -> Verdict:
-    """Judge gradient shares without printing; see ``check_gradient_share``."""
-    return GRADIENT_SHARE.diagnose(f, seed)
-
-
-@check
-def check_gradient_share(f: Callable[[Tensor, float], Tensor]) -> None:
-    """Check ``f(similarities, temperature)``: each negative's share of the gradient, and print a verdict.
-
-    ``similarities`` (K,) are those of one anchor with its candidates, the positive first. The result
-    (K - 1,) is the part that each negative has in the negatives' gradient of NT-Xent, adding up to 1.
-    Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_gradient_share(f))

@@ -1,23 +1,18 @@
 """Exercise: uniformity on the sphere."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
-    Verdict,
     between,
-    check,
     generator,
     gradient_flows,
     read_number,
-    report,
     whole,
 )
 
@@ -67,9 +62,16 @@ def _others(z: Tensor) -> Tensor:
     return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
 
 
-UNIFORMITY = Exercise(
+UNIFORMITY = ComparedExercise(
     name="uniformity",
     parameters=("z", "t"),
+    asks="``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2)",
+    details=(
+        "``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv "
+        "2005.10242, section 4.1.2). The result keeps its gradient."
+    ),
+    difficulty=2,
+    minutes=6,
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
     read=read_number,  # a plain float fails later, for want of a gradient
@@ -157,18 +159,3 @@ UNIFORMITY = Exercise(
         ),
     ),
 )
-
-
-def diagnose_uniformity(f: Function, seed: int = 0) -> Verdict:
-    """Judge a uniformity measure without printing; see ``check_uniformity``."""
-    return UNIFORMITY.diagnose(f, seed)
-
-
-@check
-def check_uniformity(f: Callable[[Tensor, float], Tensor]) -> None:
-    """Check ``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2), and print a verdict.
-
-    ``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv 2005.10242,
-    section 4.1.2). The result keeps its gradient. Difficulty 2 of 5, 6 minutes.
-    """
-    report(diagnose_uniformity(f))
