@@ -87,7 +87,7 @@ def _by_layer(kinds: tuple[type, ...], module: Callable[[nn.Module], bool]) -> F
 
 def _attribute(evaluate: bool) -> Function:
     def freeze(encoder: nn.Module) -> None:
-        encoder.requires_grad = False  # type: ignore[assignment]
+        encoder.requires_grad = False  # type: ignore[assignment]  # the mistake: no parameter is frozen by it
         if evaluate:
             encoder.eval()
 
