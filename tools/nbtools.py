@@ -179,7 +179,11 @@ def cell_key(cell: NotebookNode) -> tuple[str, str, str]:
 def merge_outputs(fresh: NotebookNode, saved: NotebookNode) -> NotebookNode:
     """Give each code cell of ``fresh`` the outputs of the cell of ``saved`` that has the same text.
 
-    A cell whose text changed gets none: an output that its code did not print would be a lie.
+    A cell whose text changed gets none: an output that its code did not print would be a lie. That rules
+    out ``jupytext --update``: jupytext 1.19 (``jupytext.combine``) takes two cells for the same when they
+    differ in spaces, quotes, commas and round brackets only, or when the old one ends like the new one, and
+    hands what is left out by position. So ``area(2)`` would show what ``area(1)`` printed, and ``print(12)``
+    the output of ``print(1, 2)``.
     """
     by_text: dict[str, deque[NotebookNode]] = defaultdict(deque)
     for cell in saved.cells:
