@@ -1,7 +1,6 @@
 """What a run may use: the device, its fast precision, cores, and memory that is kept from step to step."""
 
 import ctypes
-import os
 import sys
 
 import torch
@@ -52,8 +51,13 @@ def hand_over(small: Tensor, device: torch.device) -> Tensor:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; not all that the machine has, in a container or under taskset.
+
+    joblib counts them: the affinity, and the CPU quota of a container, which the affinity does not show.
+    """
+    from joblib import cpu_count  # scikit-learn's; here, not above: it is slow to import and seldom needed
+
+    return int(cpu_count())
 
 
 def keep_freed_memory() -> bool:
