@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 
@@ -64,8 +63,13 @@ def hand_over(small: Tensor, device: torch.device) -> Tensor:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; not all that the machine has, in a container or under taskset.
+
+    joblib counts them: the affinity, and the CPU quota of a container, which the affinity does not show.
+    """
+    from joblib import cpu_count  # scikit-learn's; here, not above: it is slow to import and seldom needed
+
+    return int(cpu_count())
 
 
 def keep_freed_memory() -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images
-from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
 ENCODERS: tuple[str, ...] = ("tiny", "small", *RESNETS)
@@ -223,6 +223,7 @@ def _download(name: str, url: str, path: Path) -> None:
     """Download to ``path``, whole and checked, or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, f"{path.name}.*.partial")  # as torch.hub calls what is on its way
         with downloading():
             torch.hub.download_url_to_file(url, str(path), _hash_in(path))
     except DOWNLOAD_ERRORS as error:

@@ -69,7 +69,10 @@ class _Normalise(torch.autograd.Function):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """BatchNorm over the global batch, for tensors on a CPU, which torch's own refuses.
+    """BatchNorm over the global batch, for tensors on a CPU.
+
+    torch's own refuses them, 2.13 included: "SyncBatchNorm expected input tensor to be on GPU or XPU or
+    privateuseone". On CUDA torch's own is what runs, see :func:`synchronised_batch_norm`.
 
     Parameters, buffers and result are those of ``nn.BatchNorm1d``, ``2d`` and ``3d`` on the batches of all
     ranks put together; in eval mode, and with one process, it is one of these. Ioffe & Szegedy 2015 (arXiv
