@@ -1,13 +1,13 @@
-"""What a run may use: the device, its fast precision, cores, and memory that is kept from step to step."""
+"""What a run may use: the device, its fast precision, and memory that is kept from step to step."""
 
 import ctypes
-import os
 import sys
 
 import torch
 from torch import Tensor
 
 from simclr_edu._checks import check_choice
+from simclr_edu.cores import usable_cores as usable_cores
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 # Entries of a matrix of similarities that are held at once: 64 MB in float32.
@@ -49,11 +49,6 @@ def hand_over(small: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return small.to(device)
     return small.pin_memory().to(device, non_blocking=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:
