@@ -22,12 +22,13 @@ import tyro
 from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
-from simclr_edu.course.profiles import current_profile, device_name
+from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
 from simclr_edu.device import bf16_is_fast, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import home_folder
+from simclr_edu.home import home_folder, home_problem
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
 
 USER_ERROR = 2
@@ -41,9 +42,10 @@ class Pretrain:
 
     out: Path
     """Directory of the run: made if it is not there."""
-    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction. The course's
+    # profile keeps to the CPU; a command takes the best device that is there.
     config: PretrainConfig = field(
-        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None, device="auto")
     )
     resume: bool = False
     """Go on from the newest checkpoint in --out."""
@@ -190,23 +192,27 @@ class Doctor:
 
     def run(self) -> dict[str, Any]:
         device, profile = pick_device("auto"), current_profile()
-        sets = data.available_datasets()
+        sets, problem = data.available_datasets(), home_problem()
         report = {
             "simclr_edu": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "device": device.type,
             "device_name": device_name(device),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
+            "threads": torch.get_num_threads(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(home_folder()),
+            "home": None if problem else str(home_folder()),
             "datasets": sets,
         }
-        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"{report['device_name']}; {report['cores']} of {os.cpu_count()} cores may be used")
         print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(problem or f"home of data, runs and results: {report['home']}")
         print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
         print(f"profile: {profile.name} ({profile.cost})")
+        if note := gpu_note():
+            print(note)
         for name, state in sets.items():
             print(f"data set {name}: {state}")
         return report

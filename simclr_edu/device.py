@@ -1,4 +1,4 @@
-"""What a run may use: the device, its fast precision and random state, cores, memory kept between steps."""
+"""What a run may use: the device, its fast precision and random state, memory kept from step to step."""
 
 import contextlib
 import ctypes
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu._checks import check_choice
+from simclr_edu.cores import usable_cores as usable_cores
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 # Entries of a matrix of similarities that are held at once: 64 MB in float32.
@@ -60,16 +61,6 @@ def hand_over(small: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return small.to(device)
     return small.pin_memory().to(device, non_blocking=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset.
-
-    joblib counts them: the affinity, and the CPU quota of a container, which the affinity does not show.
-    """
-    from joblib import cpu_count  # scikit-learn's; here, not above: it is slow to import and seldom needed
-
-    return int(cpu_count())
 
 
 def keep_freed_memory() -> bool:
