@@ -5,7 +5,6 @@ this run. The executed notebooks and their pages go to build/course; the saved n
 are. The last thing printed is the results table. No network is used, and the pages load nothing from one.
 """
 
-import copy
 import html
 import os
 import re
@@ -81,7 +80,7 @@ def with_mathml(text: str) -> str:
 
 def page(notebook: NotebookNode, title: str) -> str:
     """Return an executed notebook as one self-contained HTML page."""
-    shown = copy.deepcopy(notebook)
+    shown = nbtools.to_read(notebook)
     shown.metadata["title"] = title
     for cell in shown.cells:
         if cell.cell_type == "markdown":
