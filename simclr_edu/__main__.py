@@ -207,7 +207,7 @@ class Notebooks:
         if find_spec("jupyterlab"):
             print(f"To open them: jupyter lab {shlex.quote(self.directory)}")
         else:
-            print('To open them, JupyterLab is missing: pip install "simclr_edu[lab]"')
+            print("To open them, JupyterLab is missing: pip install jupyterlab")
         return {"directory": self.directory, **asdict(done)}
 
 

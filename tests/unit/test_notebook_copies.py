@@ -116,7 +116,7 @@ def test_the_command_says_what_it_did_and_how_to_go_on(tmp_path, packed, monkeyp
     monkeypatch.setattr(cli, "find_spec", lambda name: None)
     assert cli.main(["notebooks", str(target)]) == 0
     out, err = capsys.readouterr()
-    assert 'pip install "simclr_edu[lab]"' in out and err.startswith(f"kept {target / 'rise.css'}")
+    assert "pip install jupyterlab" in out and err.startswith(f"kept {target / 'rise.css'}")
     result = json.loads(out.splitlines()[-1])
     assert result == {"directory": str(target), "written": NAMES[:2], "same": [], "changed": NAMES[2:]}
     monkeypatch.setattr(cli, "find_spec", lambda name: object())
