@@ -1,4 +1,6 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | evidence | transfer | doctor``.
+"""The command line: ``simclr-edu pretrain | probe | evidence | transfer | notebooks | doctor``.
+
+``python -m simclr_edu`` is the same, for a package that is on the path and not installed.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -11,9 +13,11 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +28,7 @@ from torch import nn
 from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
+from simclr_edu.course.notebooks import copy_notebooks
 from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
 from simclr_edu.device import bf16_is_fast, pick_device, seeded
@@ -187,6 +192,27 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Notebooks:
+    """Copy the notebooks of the course into a folder of your own. A file that is there stays as it is."""
+
+    directory: tyro.conf.Positional[str]  # not a Path: that would take '' for the current folder
+    """Where to: made if it is not there."""
+
+    def run(self) -> dict[str, Any]:
+        done = copy_notebooks(self.directory)
+        for name in done.changed:
+            print(
+                f"kept {Path(self.directory, name)}: it differs from the one that comes with the package",
+                file=sys.stderr,
+            )
+        if find_spec("jupyterlab"):
+            print(f"To open them: jupyter lab {shlex.quote(self.directory)}")
+        else:
+            print("To open them, JupyterLab is missing: pip install jupyterlab")
+        return {"directory": self.directory, **asdict(done)}
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, which profile fits, and which data sets are on disk."""
 
@@ -218,7 +244,7 @@ class Doctor:
         return report
 
 
-Command = Pretrain | Probe | Evidence | Transfer | Doctor
+Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
 def _one_sentence(box: str) -> str:
@@ -237,14 +263,18 @@ def _parse(arguments: Sequence[str]) -> Command:
 
     Raises:
         ValueError: the arguments cannot be understood.
-        SystemExit: help was asked for and printed.
+        SystemExit: help or the version was asked for and printed.
     """
+    if list(arguments) == ["--version"]:
+        print(f"simclr_edu {__version__}")
+        raise SystemExit(0)
     profile = current_profile().config
     commands: dict[str, Callable[..., Any]] = {
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
         "evidence": Evidence,
         "transfer": Transfer,
+        "notebooks": Notebooks,
         "doctor": Doctor,
     }
     box = io.StringIO()

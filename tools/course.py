@@ -5,7 +5,6 @@ this run. The executed notebooks and their pages go to build/course; the saved n
 are. The last thing printed is the results table. No network is used, and the pages load nothing from one.
 """
 
-import copy
 import html
 import os
 import shutil
@@ -60,7 +59,7 @@ pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto; line-height: 1.35 }
 
 def page(notebook: NotebookNode, title: str) -> str:
     """Return an executed notebook as one self-contained HTML page."""
-    shown = copy.deepcopy(notebook)
+    shown = nbtools.to_read(notebook)
     shown.metadata["title"] = title
     for cell in shown.cells:
         if cell.cell_type == "markdown":

@@ -40,6 +40,7 @@ METADATA = {
 }
 # Cell metadata that means something to a reader; the rest (timestamps, fold state, trust) is dropped.
 CELL_METADATA = ("tags", "slideshow", "jupyter", "editable", "deletable")
+INSTALL = "install"  # tag of the cell that installs the package where a notebook is opened without it
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "[interactive: run this cell in JupyterLab to use it]"
 # Folders that exist on somebody's machine and mean nothing on another one.
@@ -171,6 +172,13 @@ def _normal_output(output: NotebookNode) -> NotebookNode:
     return output
 
 
+def to_read(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy for a page, without the install cell: without a kernel there is nothing to install."""
+    shown = copy.deepcopy(notebook)
+    shown.cells = [cell for cell in shown.cells if INSTALL not in cell.metadata.get("tags", [])]
+    return shown
+
+
 def cell_key(cell: NotebookNode) -> tuple[str, str, str]:
     """Return what must agree between a notebook and its source: kind, text and metadata of a cell."""
     return cell.cell_type, cell.source, repr(sorted(cell.metadata.items()))
@@ -275,6 +283,7 @@ def execute(notebook: NotebookNode, *, home: Path, folder: Path = NOTEBOOKS, tim
         notebook,
         timeout=timeout,
         kernel_name="python3",
+        skip_cells_with_tag=INSTALL,  # what runs here is installed here
         record_timing=False,
         # ipykernel warns on every start that it talks over TCP; only its errors are of interest here.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],

@@ -15,6 +15,13 @@
 # **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
 # set-up cell.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 import statistics

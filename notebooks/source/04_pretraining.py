@@ -14,6 +14,13 @@
 # **Time**: 30 min to read, about 2 min to run on 2 cores, 23 min for the exercises.
 # **Prerequisites**: notebooks 01 and 02.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import copy
 import math
