@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr_edu._checks import check_fraction
+from simclr_edu._locks import in_turn_on
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.home import home_folder
 
@@ -118,6 +119,7 @@ def record(
         TypeError: a value is not a number, or a text is not a string.
         ValueError: an accuracy outside 0 to 1, a number that is not finite, no value at all, an empty name;
             or ``results.json`` is damaged, in which case it is left as it is.
+        FolderInUseError: another process has held the table for a minute.
     """
     for what, text in (("name", name), ("notebook", notebook), ("profile", profile)):
         if not isinstance(text, str) and not (what == "profile" and text is None):
@@ -129,9 +131,12 @@ def record(
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
-    rows = _read()
-    rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
-    _write(rows)
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn_on(path):  # another notebook may be recording its own row
+        rows = _read()
+        rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
+        _write(rows)
 
 
 def rows() -> dict[str, dict[str, Any]]:
@@ -229,7 +234,5 @@ def _is_row(row: object) -> bool:
 
 def _write(stored: dict[str, dict[str, Any]]) -> None:
     """Replace the file whole, so that a kernel stopped here leaves the old table or the new one."""
-    path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
+    with atomic_file(_path()) as file:
         file.write(json.dumps(stored, indent=1, ensure_ascii=False).encode())

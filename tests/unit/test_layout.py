@@ -14,7 +14,16 @@ MODULES = {
     ".".join(("simclr_edu", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-ALWAYS = {"_checks", "_downloads", "_compat", "home", "device"}  # what anybody may use, and what uses nobody
+ALWAYS = {
+    "_checks",
+    "_downloads",
+    "_compat",
+    "_locks",
+    "_randomness",
+    "_settings",
+    "home",
+    "device",
+}  # what anybody may use, and what uses nobody
 # Each room, and the rooms that it may import beside those of ALWAYS.
 ROOMS = {
     "augment": set(),
