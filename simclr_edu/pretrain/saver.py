@@ -76,7 +76,8 @@ def _check_own(own: OwnEncoder, state: dict[str, Any], path: Path) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, PretrainWarning, stacklevel=6)
+    if distributed.rank() == 0:
+        warnings.warn(text, PretrainWarning, stacklevel=6)
 
 
 def global_state(device: torch.device) -> dict[str, Tensor]:
