@@ -77,16 +77,14 @@ def pretrain(
         TypeError, ValueError: images or settings that do not fit, a directory that holds another run or files
             of another program, an encoder of your own that draws random numbers in a thread.
         FolderInUseError: somebody else trains in the directory; the message says who, and since when.
-        CheckpointError: the checkpoint to resume from is damaged or edited, or of another configuration,
-        other
-            images, or another encoder.
+        CheckpointError: the checkpoint to resume from is damaged or edited, or of another configuration, of
+            other images, or of another encoder.
         NonFiniteLossError: loss or weights became NaN or infinite; such weights are never saved.
         OSError: the directory cannot be written to, found before the first step, or its disk is full.
         ElsewhereError, LostRankError: with several processes, another one failed, or went away.
 
     Warns:
-        PretrainWarning: something of your own encoder cannot be resumed; ``seconds`` were over after one
-        step.
+        PretrainWarning: something of your own encoder cannot be resumed; ``seconds`` ended after one step.
     """
     check_config(config, PretrainConfig)
     # With several processes, what one of them refuses ends all of them, and rank 0 alone uses the directory.

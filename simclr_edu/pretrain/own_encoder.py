@@ -23,9 +23,7 @@ from torch import Tensor, nn
 from simclr_edu._randomness import GlobalDrawError, refusing_global_draws
 
 _LIBRARIES = ("torch", "torchvision", "simclr_edu")
-_TOLERANCE = (
-    0.01  # of an answer: other devices and versions of torch round otherwise, other code differs more
-)
+_TOLERANCE = 0.01  # of an answer: other devices and versions of torch round otherwise
 
 
 class OwnEncoder:
@@ -72,8 +70,8 @@ class OwnEncoder:
 
     def state(self) -> dict[str, Any]:
         """What goes into a checkpoint."""
-        now = _attributes(self._encoder)
-        changed = [name for name, value in self._attributes.items() if now.get(name) != value]
+        before, now = self._attributes, _attributes(self._encoder)
+        changed = [name for name in before | now if before.get(name) != now.get(name)]
         lost = [*self._drew, *(f"the attribute {name}" for name in changed)]
         return {**self._identity, "answer": self._answer(), "not_restored": lost}
 
@@ -172,7 +170,7 @@ def _is_own(module: str | None) -> bool:
     """Whether a module is the caller's, and no library: a library's new version is not another encoder."""
     root = (module or "").split(".")[0]
     file = getattr(sys.modules.get(module or ""), "__file__", None) or ""
-    return not (root in _LIBRARIES or root in sys.stdlib_module_names or "-packages" in file)
+    return not (root in _LIBRARIES or root in sys.stdlib_module_names or "site-packages" in file)
 
 
 def _text(value: Any) -> str:

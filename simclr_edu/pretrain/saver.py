@@ -47,7 +47,9 @@ def go_on(
             raise CheckpointError(
                 f"{path} was made on another kind of device and cannot be resumed on {device.type}"
             )
+        fingerprint = run.data_fingerprint  # not that of the checkpoint, which may be of an older kind
         restore(run, state)
+        run.data_fingerprint = fingerprint
         optimizer.load_state_dict(state["optimizer"])
         losses = list(state["losses"].to(device))
         generator.set_state(state["generators"]["augmentation"])
