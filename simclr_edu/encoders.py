@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images
 from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
+from simclr_edu._randomness import drawing_from
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
 ENCODERS: tuple[str, ...] = ("tiny", "small", *RESNETS)
@@ -166,7 +167,7 @@ class ResNetEncoder(nn.Module):
         if self.pretrained:
             published = torchvision_models.get_model_weights(name)["IMAGENET1K_V1"]
             state = _published_state(name, published.url)
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced, so nobody's seed moves
+            with drawing_from(torch.Generator()):  # what is drawn here is replaced, so nobody's seed moves
                 backbone = build(weights=None)
             backbone.load_state_dict(state)
             preset = published.transforms()
@@ -241,7 +242,12 @@ def _hash_in(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
 
-def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> nn.Module:
+def make_encoder(
+    name: str,
+    stem: str = "cifar",
+    weights: str | None = None,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
     """Build an encoder, with random weights or with published ones.
 
     ``weights="imagenet"`` are torchvision's ``IMAGENET1K_V1``: a ResNet trained with the labels of ImageNet,
@@ -254,6 +260,8 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
         stem: ``cifar`` for small images, ``imagenet`` for 224 pixels; ``tiny`` and ``small`` have one stem of
             their own and take no notice.
         weights: ``imagenet`` for a ResNet with the ``imagenet`` stem; random if not given.
+        generator: source of the random weights, on a CPU; torch's global generator if not given. The same
+            state of either gives the same weights.
 
     Returns:
         A module that maps float images ``(B, 3, H, W)`` in [0, 1] to h ``(B, D)``, with ``.feature_dim`` = D,
@@ -274,9 +282,10 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
                 f"weights 'imagenet' were trained in {', '.join(RESNETS)} with stem 'imagenet', "
                 f"there are none for {name}{own_stem}"
             )
-    if name in RESNETS:
-        return ResNetEncoder(name, stem, weights)
-    return TinyEncoder() if name == "tiny" else SmallEncoder()
+    with drawing_from(generator):
+        if name in RESNETS:
+            return ResNetEncoder(name, stem, weights)
+        return TinyEncoder() if name == "tiny" else SmallEncoder()
 
 
 @contextlib.contextmanager

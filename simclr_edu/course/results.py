@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr_edu._checks import check_fraction
+from simclr_edu._locks import in_turn_on
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.home import WAY_OUT, HomeError, home_folder, writable_home
 
@@ -119,6 +120,7 @@ def record(
         ValueError: an accuracy outside 0 to 1, a number that is not finite, no value at all, an empty name;
             or ``results.json`` is damaged, in which case it is left as it is.
         HomeError: the home folder may not be written.
+        FolderInUseError: another process has held the table for a minute.
     """
     for what, text in (("name", name), ("notebook", notebook), ("profile", profile)):
         if not isinstance(text, str) and not (what == "profile" and text is None):
@@ -130,9 +132,12 @@ def record(
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
-    rows = _read()
-    rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
-    _write(rows)
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn_on(path):  # another notebook may be recording its own row
+        rows = _read()
+        rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
+        _write(rows)
 
 
 def rows() -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from simclr_edu._checks import check_choice, check_fraction, check_int, check_positive
+from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
 from simclr_edu.device import seeded
@@ -79,6 +80,7 @@ class _Classifier(nn.Module):
         return logits
 
 
+@plain_settings(gradients=True)
 def fine_tune(
     encoder: nn.Module,
     images: ImageSet,
@@ -135,6 +137,7 @@ def fine_tune(
         ArithmeticError: the loss is no longer finite.
     """
     check_encoder(encoder)
+    check_default_dtype("fine-tuning")
     if epochs is not None and steps is not None:
         raise ValueError(f"give epochs or steps, not both, got {epochs} and {steps}")
     steps = None if steps is None else check_int(steps, "steps", 1)
@@ -157,6 +160,7 @@ def fine_tune(
     train_x, train_y, test_x, test_y = labelled_rows(images, fraction, seed)
     check_classes(train_y, test_y)
     where = device_and_dtype(encoder)[0] if device is None else torch.device(device)
+    check_precision(where, "fine-tuning")
     before = state_hash(encoder)
 
     held_out = torch.zeros(len(train_y), dtype=torch.bool)

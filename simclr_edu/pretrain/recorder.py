@@ -1,6 +1,8 @@
-"""What is written down of a run as it goes: losses, records of the history, the progress bar."""
+"""What is written down of a run as it goes: losses, records of the history, the progress bar or lines."""
 
 import math
+import sys
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from simclr_edu.diagnostics import contrastive_accuracy
 from simclr_edu.pretrain.clock import Clock
 from simclr_edu.pretrain.run import NonFiniteLossError, Run
 
+SECONDS_A_LINE = 30.0
+
 
 class Recorder:
     """Collects the losses of a run and makes a record of them every ``log_every`` steps.
@@ -20,17 +24,25 @@ class Recorder:
         run: its history is written.
         clock: of the run.
         losses: those since the last record, of a run that goes on.
-        progress: show a progress bar.
+        progress: show a progress bar, or lines.
     """
 
-    def __init__(self, run: Run, clock: Clock, losses: list[Tensor], progress: bool) -> None:
+    def __init__(
+        self, run: Run, clock: Clock, losses: list[Tensor], progress: bool | Literal["lines"]
+    ) -> None:
         self._run, self._clock, self.losses = run, clock, losses
         self._since = run.seconds, run.pairs
         total = clock.total_steps
+        self._lines = progress == "lines" and distributed.rank() == 0
+        self._last_line = run.seconds
+        if self._lines:
+            length = f"{total} steps" if total else f"{run.config.seconds:g} seconds"
+            start = f"goes on from step {run.step}" if run.step else "starts at step 0"
+            self._say(f"{length}, {start}")
         self._bar = tqdm(
             total=total,
             initial=run.step if total else 0,
-            disable=not progress or distributed.rank() > 0,
+            disable=progress is not True or distributed.rank() > 0,
             unit="step",
             desc=f"pretrain {run.config.encoder} on {run.config.data}",
             leave=False,
@@ -75,6 +87,18 @@ class Recorder:
         )
         self.losses, self._since = [], (run.seconds, run.pairs)
         self._bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+        share = self._clock.share_done()
+        if self._lines and (share >= 1 or run.seconds - self._last_line >= SECONDS_A_LINE):
+            self._last_line = run.seconds
+            left = f", about {run.seconds * (1 - share) / share:.0f} s left" if share < 1 else ""
+            self._say(
+                f"step {run.step}, epoch {run.epoch:.2f}, {share:.0%}: loss {mean:.3f}, "
+                f"{run.history[-1]['pairs_per_s']:.0f} pairs/s, {run.seconds:.0f} s{left}"
+            )
+
+    def _say(self, text: str) -> None:
+        c = self._run.config
+        print(f"pretrain {c.encoder} on {c.data}: {text}", file=sys.stderr, flush=True)
 
     def check_finite(self) -> None:
         """Refuse to go on with weights that are not finite: of a finite loss, the gradient need not be."""

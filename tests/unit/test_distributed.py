@@ -485,8 +485,8 @@ def test_a_run_may_be_resumed_with_another_number_of_processes(ranks, folder, al
 
 def test_rank_0_alone_calls_back_and_writes(ranks, folder):
     assert ranks[0]["calls"] == [2, 4] and all(r["calls"] == [] for r in ranks[1:])
-    written = sorted(p.name for p in (folder / str(len(ranks)) / "resumed").iterdir())
-    assert written == ["checkpoint-00000005.pt", "checkpoint-00000006.pt", "config.json"]
+    written = sorted(p.name for p in (folder / str(len(ranks)) / "resumed").glob("[!.]*"))
+    assert written == ["checkpoint-00000005.pt", "checkpoint-00000006.pt", "config.json", "history.csv"]
 
 
 # --- what fails on one fails on all -------------------------------------------------------------------

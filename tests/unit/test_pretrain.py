@@ -239,6 +239,7 @@ def default_interrupt():
 
 
 @pytest.mark.usefixtures("default_interrupt")
+@pytest.mark.filterwarnings("ignore:.*cannot bring back the attribute encoder.3.passes")
 @pytest.mark.parametrize("where", ["forward", "optimizer", "twice"])
 def test_an_interrupt_waits_for_the_end_of_the_step(tmp_path, monkeypatch, where):
     interrupt = lambda *_: signal.raise_signal(signal.SIGINT)  # noqa: E731
