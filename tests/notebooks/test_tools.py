@@ -130,7 +130,7 @@ def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, mo
 
 
 def test_without_chromium_the_browser_step_is_skipped_but_fails_in_ci(monkeypatch):
-    step = ("browser", check.STEPS["browser"])
+    step = ("browser", check.PARTS["browser"])
     monkeypatch.setattr(check.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
     assert check.run_step(*step) == ("skipped: there is no Chromium on this machine", 0.0)
