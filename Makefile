@@ -1,4 +1,5 @@
-# make course   install, run every notebook, leave them as web pages, print the results table
+# make course   install, run every notebook, leave them as web pages, print the results table; called again it goes on where
+#               it stopped (FRESH=1: begin anew; PROFILE=gpu: on a GPU, see docs/teaching.md)
 # make lab      install, open the notebooks in JupyterLab
 # make check    the checks while working: lint, types and the fast tests, two minutes (SINCE=main: see CONTRIBUTING.md)
 # make test     install, run every check
@@ -10,10 +11,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
+# The profile of the course, where one is asked for.
+ifneq ($(PROFILE),)
+export SIMCLR_EDU_PROFILE := $(PROFILE)
+endif
+
 .PHONY: course lab slides check test bench notebooks sync figures clean
 
 course: $(VENV)/.course
-	$(BIN)/python tools/course.py
+	$(BIN)/python tools/course.py $(if $(FRESH),--fresh)
 
 lab: $(VENV)/.course
 	$(BIN)/python tools/lab.py

@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # What anybody may use, and what uses nobody.
-ALWAYS = {"_checks", "_downloads", "_compat", "home", "cores", "device"}
+ALWAYS = {"_checks", "_progress", "_downloads", "_compat", "home", "cores", "device"}
 # Each room, and the rooms that it may import beside those of ALWAYS.
 ROOMS = {
     "augment": set(),
