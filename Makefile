@@ -11,8 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-# The profile of the course, where one is asked for.
-ifneq ($(PROFILE),)
+# The profile of the course, where one is asked for (an environment may have a PROFILE of another kind).
+ifeq ($(origin PROFILE),command line)
 export SIMCLR_EDU_PROFILE := $(PROFILE)
 endif
 

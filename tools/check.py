@@ -28,7 +28,7 @@ CORES = os.cpu_count() or 1
 PYTEST = ("-m", "pytest", "-q", "--durations=5", f"-n{CORES}")
 GROUPED = (*PYTEST, "--dist=loadgroup")
 
-NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900")
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=3600")
 
 # Each step is the arguments of one run of this interpreter.
 STEPS: dict[str, tuple[str, ...]] = {

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,3 +273,27 @@ def test_killed_at_any_moment_the_next_call_finishes(folder, tmp_path):
     state = json.loads((tmp_path / "build" / "state.json").read_text())
     assert sorted(state["entries"]) == list(NAMES)
     assert "3 of 3 notebooks" in page(folder, "index")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+@pytest.mark.parametrize(
+    ("arguments", "environment", "profile", "fresh"),
+    [
+        ((), {}, None, False),
+        (("PROFILE=gpu", "FRESH=1"), {}, "gpu", True),
+        ((), {"PROFILE": "of another program"}, None, False),
+    ],
+)
+def test_make_hands_on_the_profile_and_the_wish_to_begin_anew(arguments, environment, profile, fresh):
+    kept = {k: v for k, v in os.environ.items() if k not in ("SIMCLR_EDU_PROFILE", "PROFILE", "FRESH")}
+    done = subprocess.run(
+        ["make", "-n", "-p", "course", *arguments],
+        cwd=nbtools.ROOT,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+    )
+    exported = re.findall(r"^SIMCLR_EDU_PROFILE := (.*)$", done.stdout, re.MULTILINE)
+    assert exported == ([profile] if profile else [])
+    (call,) = re.findall(r"^\S+python tools/course.py(.*)$", done.stdout, re.MULTILINE)
+    assert ("--fresh" in call) == fresh
