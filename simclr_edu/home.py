@@ -31,11 +31,16 @@ def home_problem() -> str | None:
         folder = home_folder()
     except HomeError as error:
         return str(error)
+    if may_be_made(folder):
+        return None
+    return f"results, runs and data cannot be kept in {folder}, which may not be written: {WAY_OUT}"
+
+
+def may_be_made(folder: Path) -> bool:
+    """Whether a folder may be written, or be made where it is not. Nothing is made."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     effective = os.access in os.supports_effective_ids
-    if os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK, effective_ids=effective):
-        return None
-    return f"results, runs and data cannot be kept in {folder}, as {there} may not be written: {WAY_OUT}"
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def writable_home() -> Path:

@@ -29,7 +29,7 @@ CORES = os.cpu_count() or 1
 PYTEST = ("-m", "pytest", "-q", "--durations=10", "--dist=loadgroup")
 GROUPED = (*PYTEST, f"-n{CORES}")
 # Only cells tagged nbval-check-output are compared.
-NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900")
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=3600")
 
 # The parts of the step `tests`, to run one alone.
 PARTS: dict[str, tuple[str, ...]] = {

@@ -447,7 +447,7 @@ for seed in shipped["config"]["seeds"]:
 # runs. (Even with their seed a run differs a little: another processor rounds differently, and training amplifies it.)
 
 # %% slideshow={"slide_type": "-"}
-run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED), data, progress=False)
+run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED, device="cpu"), data, progress=False)
 live = arms.measure(run, data)
 for score, (mean, std) in short["crop only"].items():
     print(f"{score:12s} here {live[score]:.3f}   shipped {mean:.3f} ± {std:.3f}")

@@ -42,7 +42,7 @@ SEED = 0
 torch.manual_seed(SEED)
 print(profiles.describe(seed=SEED))
 data = load_images("shapes").subset(4000, 2000, seed=SEED)
-config = PretrainConfig(epochs=5, seed=SEED)  # a short run, for section 6
+config = PretrainConfig(epochs=5, seed=SEED, device="cpu")  # a short run, for section 6
 rng = torch.Generator().manual_seed(SEED)
 augment = config.augmentation(data.image_size)
 v1, v2 = augment.two_views(data.test_images[:256], generator=rng)  # (256, 3, 32, 32) each

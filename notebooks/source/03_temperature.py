@@ -279,7 +279,7 @@ print("alignment and uniformity: notebook = package")
 
 # %% slideshow={"slide_type": "subslide"}
 TAUS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2)
-short = PretrainConfig(epochs=6)
+short = PretrainConfig(epochs=6, device="cpu")
 augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
 v1, v2 = augment.two_views(data.test_images[:256], generator=generator)  # (256, 3, 24, 24), of validation
 

@@ -273,7 +273,7 @@ assert measured[-1]["knn"] > measured[0]["knn"] + 0.2
 # from 100%: the augmentation makes the task hard on purpose. While kNN rises, training works, whatever the loss looks like.
 #
 # Run the training cell again: it finds a finished run and trains no further. To train anew, delete the folder
-# `runs/simclr`.
+# `runs/simclr` in your course folder (`print(directory)` shows where it is).
 #
 # Now that the run is over and nothing is left to choose, the test set, with all labels to vote:
 

@@ -20,6 +20,7 @@ ALWAYS = {
     "_compat",
     "_downloads",
     "_locks",
+    "_progress",
     "_randomness",
     "_settings",
     "cores",
