@@ -1,7 +1,7 @@
 """Let torchvision's pure-PyTorch parts load beside a torch that its compiled part was not built for.
 
-Where the package is installed, ``simclr_edu_torchvision`` has done so already, and says why it is needed. This is
-for a package that is only on the path, and for a torchvision whose compiled part fails for another reason.
+Where the package is installed, ``simclr_edu_torchvision`` has done so already, and says why it is needed.
+This is for a package that is only on the path, and for a torchvision that fails so for another reason.
 """
 
 import torch
