@@ -18,7 +18,14 @@ ADDRESS = "https://example.org/owner/simclr_edu"
 
 def build(folder: Path, repository: str) -> tuple[list[str], Message]:
     """Build a wheel beside ``folder``; return the names of its files, and its metadata."""
-    for path in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+    for path in (
+        "pyproject.toml",
+        "hatch_build.py",
+        "README.md",
+        "LICENSE",
+        ".gitignore",
+        "simclr_edu_torchvision.py",
+    ):
         shutil.copy(ROOT / path, folder / path)
     for path in (
         "simclr_edu/__init__.py",
@@ -56,7 +63,7 @@ def with_address(tmp_path_factory):
 def test_it_carries_the_notebooks_and_nothing_of_the_tools(without_address):
     names, _ = without_address
     rooms = {name.split("/")[0].split("-")[0] for name in names}
-    assert rooms == {"simclr_edu"}
+    assert rooms == {"simclr_edu", "simclr_edu_torchvision.py"}
     assert "simclr_edu/assets/notebooks/00_start_here.ipynb" in names
     assert not [name for name in names if "source" in name]
 
