@@ -68,7 +68,9 @@ class Pretrain:
                 raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
         # In turn, so that processes on one machine do not download the same files at once.
         images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
-        progress: bool | Literal["lines"] = not self.quiet and (sys.stderr.isatty() or "lines")
+        progress: bool | Literal["lines"] = (
+            not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
+        )
         with _warnings_as_sentences():
             run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
         return run.summary()
@@ -83,6 +85,8 @@ def _warnings_as_sentences() -> Iterator[None]:
         show = warnings.showwarning
 
         def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if sys.stderr is None:
+                return
             if issubclass(category, PretrainWarning | NoLocksWarning):
                 print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
             else:

@@ -112,20 +112,20 @@ class OwnEncoder:
         return answers[0] if torch.equal(*answers) else None
 
 
-def _numpy_state() -> tuple[object, ...]:
-    _, keys, *rest = np.random.get_state()  # noqa: NPY002 it is this one that is watched
-    return np.asarray(keys).tobytes(), *rest
+def _numpy_state() -> bytes:
+    return pickle.dumps(np.random.get_state(legacy=False))  # noqa: NPY002 it is this one that is watched
 
 
 def _attributes(encoder: nn.Module) -> dict[str, bytes]:
-    """Each attribute of each part that torch does not save, as bytes to compare."""
+    """A digest of each attribute of each part that torch does not save."""
     found = {}
     for place, module in encoder.named_modules():
         for name, value in vars(module).items():
             if name.startswith("_") or name == "training" or isinstance(value, types.FunctionType):
                 continue
             with contextlib.suppress(Exception):  # what cannot be pickled cannot be compared
-                found[".".join(filter(None, ("encoder", place, name)))] = pickle.dumps(value)
+                digest = hashlib.sha256(pickle.dumps(value)).digest()
+                found[".".join(filter(None, ("encoder", place, name)))] = digest
     return found
 
 

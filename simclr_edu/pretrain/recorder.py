@@ -1,5 +1,6 @@
 """What is written down of a run as it goes: losses, records of the history, the progress bar or lines."""
 
+import contextlib
 import math
 import sys
 from typing import Literal
@@ -100,7 +101,11 @@ class Recorder:
 
     def _say(self, text: str) -> None:
         c = self._run.config
-        print(f"pretrain {c.encoder} on {c.data}: {text}", file=sys.stderr, flush=True)
+        if sys.stderr is not None:  # it is None where a shell closed it
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # nobody reads any more: no reason to stop training
+                print(f"pretrain {c.encoder} on {c.data}: {text}", file=sys.stderr, flush=True)
 
     def check_finite(self) -> None:
         """Refuse to go on with weights that are not finite: of a finite loss, the gradient need not be."""

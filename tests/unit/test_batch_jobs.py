@@ -56,6 +56,27 @@ def test_quiet_is_quiet(tmp_path, capsys, monkeypatch):
     assert status == 0 and json.loads(out)["finished"] and lines == []
 
 
+class Gone:
+    """A standard error that nobody reads any more."""
+
+    def isatty(self):
+        return False
+
+    def write(self, text):
+        raise BrokenPipeError
+
+    def flush(self):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stderr", [None, Gone()], ids=["closed", "gone"])
+def test_a_run_does_not_stop_because_nobody_listens(tmp_path, monkeypatch, stderr, capsys):
+    monkeypatch.setattr(cli.sys, "stderr", stderr)
+    status = cli.main([str(a) for a in (*COMMAND, "--epochs", 1, "--out", tmp_path)])
+    out = capsys.readouterr().out
+    assert status == 0 and len(out.splitlines()) == 1 and json.loads(out)["finished"]
+
+
 def test_resume_where_there_is_no_run_is_no_new_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli, "load_images", lambda *a, **k: pytest.fail("loaded images first"))
     for name in ("typo", "empty"):
