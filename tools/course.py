@@ -12,6 +12,7 @@ stay as they are. The last thing printed is the results table. No network is use
 nothing from one.
 """
 
+import copy
 import html
 import os
 import re
