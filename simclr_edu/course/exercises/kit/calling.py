@@ -2,7 +2,6 @@
 
 import linecache
 import os
-import random
 import sys
 import sysconfig
 import textwrap
@@ -12,7 +11,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,18 +49,24 @@ def left_unwritten(error: Exception) -> bool:
     return isinstance(error, (TypeError, AttributeError)) and "ellipsis" in str(error)
 
 
+def where(error: BaseException) -> str:
+    """The line of the learner's own code that raised an exception, or was running; '' if there is none."""
+    frame, _ = _learners_frame(error.__traceback__)
+    if frame is None:
+        return ""
+    code = frame.tb_frame.f_code
+    line = frame.tb_lineno - code.co_firstlineno + 1
+    text = linecache.getline(code.co_filename, frame.tb_lineno, frame.tb_frame.f_globals).strip()
+    return f"line {line} of {code.co_name} (its def is line 1)" + (f":\n    {text}" if text else "")
+
+
 def explain_error(error: Exception) -> str:
     """Say what was raised and on which line of the learner's own code."""
     message = textwrap.shorten(str(error), 300, placeholder=" ...")
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    frame, _ = _learners_frame(error.__traceback__)
-    if frame is None:
+    if not (line := where(error)):
         return f"It raised {what}."
-    code = frame.tb_frame.f_code
-    line = frame.tb_lineno - code.co_firstlineno + 1
-    text = linecache.getline(code.co_filename, frame.tb_lineno, frame.tb_frame.f_globals).strip()
-    where = f"line {line} of {code.co_name} (its def is line 1)"
-    return f"It raised an error on {where}" + (f":\n    {text}\n  {what}" if text else f": {what}")
+    return f"It raised an error on {line}" + (f"\n  {what}" if "\n" in line else f": {what}")
 
 
 def copy(value: Any) -> Any:
@@ -197,21 +201,3 @@ def stop(diagnosis: str) -> None:
 def in_place(name: str) -> str:
     """The sentence about a modified input."""
     return f"Your function changed its input {name} in place. The caller still needs it: make a new tensor."
-
-
-@contextmanager
-def untouched_state(seed: int) -> Iterator[None]:
-    """Restore every random state and the gradient mode afterwards; inside, draws are those of ``seed``."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are tiny; on a busy machine threads cost a hundred times more
-    cuda: Any = torch.cuda  # its functions have no types
-    devices = range(cuda.device_count()) if cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            torch.set_num_threads(threads)
