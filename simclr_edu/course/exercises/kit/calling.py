@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simclr_edu.course.exercises.kit.compare import agree
 from simclr_edu.course.exercises.kit.verdict import (
     Arguments,
     Function,
@@ -161,36 +160,6 @@ def call_or_stop(
     if outcome.borrowed is not None:
         stop(f"The work was done by {outcome.borrowed}. Write it yourself.")
     return outcome.value
-
-
-def gradient_flows(
-    function: Function, cases: list[Arguments], names: Sequence[str], oracle: Function | None = None
-) -> None:
-    """Once the values agree: end the examination unless the oracle's gradient reaches every tensor.
-
-    Without an oracle any gradient will do: on unit rows, say, it matters whether they are normalised again.
-    """
-    for inputs in cases:
-        given, exact = (
-            tuple(change(v).requires_grad_() if isinstance(v, Tensor) else v for v in inputs)
-            for change in (torch.clone, Tensor.double)
-        )
-        leaves, answers = ([v for v in values if isinstance(v, Tensor)] for values in (given, exact))
-        result = call_or_stop(function, given, names)
-        if not isinstance(result, Tensor) or not result.requires_grad:
-            stop(
-                "The value is right, but no gradient can flow: something detached it (item, float, math, "
-                "numpy, detach, no_grad)."
-            )
-        got = torch.autograd.grad(result, leaves, allow_unused=True)
-        wanted = torch.autograd.grad(oracle(*exact), answers) if oracle else got
-        tensors = [n for n, v in zip(names, inputs, strict=True) if isinstance(v, Tensor)]
-        for name, g, w in zip(tensors, got, wanted, strict=True):
-            if g is not None and g.isnan().any():
-                stop(f"The value is right, but the gradient of {name} holds NaN: is there a root of 0?")
-            if g is None or not agree(g, w, 1e-2, 1e-4):
-                cause = "does not reach" if g is None else "is wrong for"
-                stop(f"The value is right, but the gradient {cause} {name}: part of the graph was detached.")
 
 
 def stop(diagnosis: str) -> None:
