@@ -1,4 +1,6 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | evidence | transfer | doctor``.
+"""The command line: ``simclr-edu pretrain | probe | evidence | transfer | notebooks | doctor``.
+
+``python -m simclr_edu`` is the same, for a package that is on the path and not installed.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -11,11 +13,14 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -24,13 +29,17 @@ from torch import nn
 from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu._checks import is_out_of_memory
 from simclr_edu._command import INTERRUPTED, interrupts_are_caught, say, settle
+from simclr_edu._locks import NoLocksWarning
+from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
-from simclr_edu.course.profiles import current_profile, device_name
+from simclr_edu.course.notebooks import copy_notebooks
+from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, check_compiler, pick_device
+from simclr_edu.device import bf16_is_fast, check_compiler, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import check_path, home_folder
-from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
+from simclr_edu.home import check_path, home_folder, home_problem
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, PretrainWarning, load_run, pretrain
+from simclr_edu.pretrain.folder import as_folder, holds_run
 
 USER_ERROR = 2
 _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
@@ -40,26 +49,54 @@ _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
 class Pretrain:
     """Pretrain an encoder with SimCLR and write checkpoints to --out."""
 
-    out: Path
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """Directory of the run: made if it is not there."""
-    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction. The course's
+    # profile keeps to the CPU; a command takes the best device that is there.
     config: PretrainConfig = field(
-        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None, device="auto")
     )
     resume: bool = False
-    """Go on from the newest checkpoint in --out."""
+    """Go on from the newest checkpoint in --out, which must hold a run that was begun."""
+    quiet: bool = False
+    """No progress on standard error: no bar and, where that is no terminal, no line every half a minute."""
 
     def run(self) -> dict[str, Any]:
         with distributed.agreed():  # before a download, not after
-            out = check_path(self.out, "--out")
             distributed.check_batch_size(self.config.batch_size)
             if self.config.compile:
                 check_compiler(pick_device(self.config.device))
+            folder = as_folder(self.out)
+            if self.resume and distributed.rank() == 0 and not holds_run(folder):
+                raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
         # In turn, so that processes on one machine do not download the same files at once.
         images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
-        # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
-        bar = sys.stderr.isatty()
-        return pretrain(self.config, images, directory=out, resume=self.resume, progress=bar).summary()
+        progress: bool | Literal["lines"] = (
+            not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
+        )
+        with _warnings_as_sentences():
+            run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
+        return run.summary()
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Show what a run warns of without the file and line that it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PretrainWarning)
+        warnings.simplefilter("always", NoLocksWarning)
+        show = warnings.showwarning
+
+        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if sys.stderr is None:
+                return
+            if issubclass(category, PretrainWarning | NoLocksWarning):
+                print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = say
+        yield
 
 
 @dataclass(frozen=True)
@@ -84,8 +121,7 @@ class Probe:
     def run(self) -> dict[str, Any]:
         trained, config = self._subject()
         images = load_images(config.data, image_size=config.image_size)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             untrained = make_encoder(config.encoder, config.stem)
         # Of photographs fewer at a time: in a ResNet-50, 512 of 224 pixels take gigabytes a layer.
         batch_size = max(1, min(512, _PIXELS_A_BATCH // images.image_size**2))
@@ -193,64 +229,102 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Notebooks:
+    """Copy the notebooks of the course into a folder of your own. A file that is there stays as it is."""
+
+    directory: tyro.conf.Positional[str]  # not a Path: that would take '' for the current folder
+    """Where to: made if it is not there."""
+
+    def run(self) -> dict[str, Any]:
+        done = copy_notebooks(self.directory)
+        for name in done.changed:
+            print(
+                f"kept {Path(self.directory, name)}: it differs from the one that comes with the package",
+                file=sys.stderr,
+            )
+        if find_spec("jupyterlab"):
+            print(f"To open them: jupyter lab {shlex.quote(self.directory)}")
+        else:
+            print("To open them, JupyterLab is missing: pip install jupyterlab")
+        return {"directory": self.directory, **asdict(done)}
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, which profile fits, and which data sets are on disk."""
 
     def run(self) -> dict[str, Any]:
         device, profile = pick_device("auto"), current_profile()
-        sets = data.available_datasets()
+        sets, problem = data.available_datasets(), home_problem()
         report = {
             "simclr_edu": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "device": device.type,
             "device_name": device_name(device),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
+            "threads": torch.get_num_threads(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(home_folder()),
+            "home": None if problem else str(home_folder()),
             "datasets": sets,
         }
-        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"{report['device_name']}; {report['cores']} of {os.cpu_count()} cores may be used")
         print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(problem or f"home of data, runs and results: {report['home']}")
         print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
         print(f"profile: {profile.name} ({profile.cost})")
+        if note := gpu_note():
+            print(note)
         for name, state in sets.items():
             print(f"data set {name}: {state}")
         return report
 
 
+Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
+
+
 def _one_sentence(box: str) -> str:
     """Fold tyro's framed message into one line: the text, without frame, title and hint."""
-    lines = [re.sub(r"[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
-    rule = next(
-        (i for i, line in enumerate(box.splitlines()) if i and re.search(r"\u2502 \u2500+ \u2502", line)),
-        None,
+    text = ""
+    for line in box.splitlines()[1:]:  # after the title
+        inner = re.sub(r"[\u2501-\u257f]", "", line).strip()
+        if re.fullmatch(r"[\u2500-]{5,}", inner):  # a rule, dashes where the terminal has no better
+            if text:
+                break
+        else:
+            text += f" {inner.strip(chr(0x2500))}"
+    text = " ".join(text.split())
+    text = re.sub(r"^Error parsing (?!-)\S+: ", "", text)  # the name of a class of tyro's, or of ours
+    text = re.sub(
+        r"No type matching (\S+) could be instantiated from \[(.*?)\]\..*", r"wanted \1, got \2", text
     )
-    text = " ".join(line for line in lines[1:rule] if line)
-    text = re.sub(r"^Error parsing \S+: ", "", text)  # the name of a class of tyro's, or of ours
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer | Doctor:
+def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
         ValueError: the arguments cannot be understood.
-        SystemExit: help was asked for and printed.
+        SystemExit: help or the version was asked for and printed.
     """
+    if list(arguments) == ["--version"]:
+        print(f"simclr_edu {__version__}")
+        raise SystemExit(0)
     profile = current_profile().config
     commands: dict[str, Callable[..., Any]] = {
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
         "evidence": Evidence,
         "transfer": Transfer,
+        "notebooks": Notebooks,
         "doctor": Doctor,
     }
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            command = tyro.extras.subcommand_cli_from_dict(
+            command: Command = tyro.extras.subcommand_cli_from_dict(
                 commands, prog="python -m simclr_edu", args=list(arguments)
             )
     except SystemExit as stop:

@@ -101,6 +101,25 @@ def check_matrix(value: object, name: str) -> Tensor:
     return check_floats(x, name)
 
 
+def check_same_width(a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse two matrices that do not go together: of two widths, on two devices or of two dtypes."""
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{first} and {second} must have the same width, got {a.shape[1]} and {b.shape[1]}")
+    if a.device != b.device:
+        raise ValueError(f"{first} and {second} must be on the same device, got {a.device} and {b.device}")
+    if a.dtype != b.dtype:
+        raise TypeError(f"{first} and {second} must have the same dtype, got {a.dtype} and {b.dtype}")
+
+
+def check_same_shape(a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse two matrices of two shapes, or that do not go together otherwise."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{first} and {second} must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    check_same_width(a, b, first, second)
+
+
 def check_labels(value: object, name: str, length: int | None = None) -> Tensor:
     """Return ``value`` if it is a non-empty vector of integer class labels ``(N,)``, none negative."""
     x = check_tensor(value, name)
@@ -195,7 +214,10 @@ def check_int(value: object, name: str, minimum: int, maximum: int = LARGEST_COU
 
 def check_seed(value: object, name: str = "seed") -> int:
     """Return ``value`` as an int if every generator takes it as a seed."""
-    return check_int(value, name, 0, LARGEST_SEED)
+    number = check_int(value, name, -LARGEST_COUNT, LARGEST_SEED)
+    if number < 0:
+        raise ValueError(f"{name} must be from 0 to {LARGEST_SEED}, got {number}")
+    return number
 
 
 def check_fraction(value: object, name: str) -> float:
@@ -247,7 +269,8 @@ def check_kind(value: object, name: str, kind: type, what: str = "") -> Any:
 
 def check_module(value: object, name: str) -> nn.Module:
     """Return ``value`` if it is a module."""
-    return check_kind(value, name, nn.Module, "a torch.nn.Module")
+    module: nn.Module = check_kind(value, name, nn.Module, "a torch.nn.Module")
+    return module
 
 
 def check_generator(value: object, name: str = "generator") -> torch.Generator | None:

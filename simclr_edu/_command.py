@@ -14,7 +14,9 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def is_started_as_command() -> bool:
-    """Whether this Python was started as ``python -m simclr_edu``, and is still loading it."""
+    """Whether this Python was started as ``simclr-edu`` or ``python -m simclr_edu``, and is loading it."""
+    if os.path.basename(sys.argv[0] if sys.argv else "").removesuffix(".exe") == "simclr-edu":
+        return True
     options = zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
     return sys.argv[:1] == ["-m"] and any(
         flag.startswith("-") and flag.endswith("m") and name == "simclr_edu" for flag, name in options

@@ -24,7 +24,7 @@ from simclr_edu.data.torchvision_sets import (
     torchvision_class,
     unpacked_files,
 )
-from simclr_edu.home import data_folder
+from simclr_edu.home import HomeError, data_folder
 
 _N_SHAPES_TRAIN, _N_SHAPES_TEST = 10_000, 2_000
 _SHAPES_TRAIN_SEED, _SHAPES_TEST_SEED = 0, 1_000_000  # far apart: a renderer may count up from its seed
@@ -73,12 +73,15 @@ def load_images(
         raise TypeError(f"name must be a string such as 'shapes', got {type(name).__name__}")
     if image_size is not None:
         check_int(image_size, "image_size", MINIMUM_SIZE, MAXIMUM_SIZE)
-    download, folder = check_flag(download, "download"), data_folder(root)
+    download = check_flag(download, "download")
+    if root is not None:
+        data_folder(root)  # refuses what is no path, whether this set needs a folder or not
     if name.startswith("folder:"):
         return load_folder(name, image_size)
     if name not in _LOADERS:
         raise DataError(f"{_unknown(name)}; choose one of {', '.join(DATASET_NAMES)} or folder:PATH")
-    return _LOADERS[name](name, folder, download, image_size)
+    kept = data_folder(root) if name in TORCHVISION_SETS else Path()  # what is drawn needs no folder
+    return _LOADERS[name](name, kept, download, image_size)
 
 
 def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, str]:
@@ -89,9 +92,12 @@ def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, 
     Raises:
         TypeError, ValueError: ``root`` is no path.
     """
-    folder = data_folder(root)
     drawn = dict.fromkeys(("shapes", "shapes_easy"), "drawn on the spot")
     found = drawn | {"digits": "bundled with scikit-learn"}
+    try:
+        folder = data_folder(root)
+    except HomeError:  # then nothing is kept either
+        return found
     for name in TORCHVISION_SETS:
         dataset = torchvision_class(name)
         if all((folder / file).is_file() for file, _ in unpacked_files(dataset)):

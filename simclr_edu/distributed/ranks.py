@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -190,7 +190,7 @@ def on_rank0(function: Callable[[], T]) -> T:
     Raises:
         ElsewhereError: on the other ranks, where ``function`` raised on rank 0, which raises that error.
     """
-    value: Any = None
+    value = cast(T, None)  # rank 0 has one, and gives it to all
     with agreed():
         check_callable(function, "function")
         if rank() == 0:
@@ -206,8 +206,8 @@ def in_turn(function: Callable[[], T]) -> T:
     Raises:
         ElsewhereError: as in :func:`agreed`.
     """
-    value: Any = None
     check_callable(function, "function")
+    value = cast(T, None)  # until this rank's turn, which comes
     mine = 0 if rank() == 0 else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     for turn in range(3 if is_distributed() else 1):
         with agreed():

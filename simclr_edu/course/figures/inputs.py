@@ -13,6 +13,7 @@ from simclr_edu._checks import check_images, check_sequence, check_tensor, in_un
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
+Images = Tensor | np.ndarray
 
 
 def as_array(value: object, name: str) -> Array:
