@@ -199,11 +199,15 @@ def check_positive(value: object, name: str, maximum: float = math.inf) -> float
     return number
 
 
-def check_int(value: object, name: str, minimum: int, maximum: int = LARGEST_COUNT) -> int:
-    """Return ``value`` as an int if it is a whole number from ``minimum`` to ``maximum``."""
+def _whole(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number, got {_kind(value)}")
-    number = int(value)
+    return int(value)
+
+
+def check_int(value: object, name: str, minimum: int, maximum: int = LARGEST_COUNT) -> int:
+    """Return ``value`` as an int if it is a whole number from ``minimum`` to ``maximum``."""
+    number = _whole(value, name)
     if not minimum <= number <= maximum:
         wanted = f"from {minimum} to {maximum}"
         if number < minimum and maximum > 50_000:  # a limit that nobody meant to reach
@@ -214,9 +218,9 @@ def check_int(value: object, name: str, minimum: int, maximum: int = LARGEST_COU
 
 def check_seed(value: object, name: str = "seed") -> int:
     """Return ``value`` as an int if every generator takes it as a seed."""
-    number = check_int(value, name, -LARGEST_COUNT, LARGEST_SEED)
-    if number < 0:
-        raise ValueError(f"{name} must be from 0 to {LARGEST_SEED}, got {number}")
+    number = _whole(value, name)
+    if not 0 <= number <= LARGEST_SEED:
+        raise ValueError(f"{name} must be from 0 to {LARGEST_SEED}, got {_shown(value)}")
     return number
 
 
