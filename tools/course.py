@@ -233,10 +233,11 @@ def folders() -> tuple[Path, Path]:
 
     home = writable_home()
     os.environ["SIMCLR_EDU_HOME"] = str(home.resolve())
-    if not may_be_made(Path.home() if "HOME" in os.environ else Path(os.devnull)):
-        # Jupyter, IPython and matplotlib keep files of their own in the user's home.
-        for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
-            os.environ.setdefault(variable, str(home.resolve() / "jupyter" / variable.lower()))
+    user = os.path.expanduser("~")
+    if not (os.path.isdir(user) and may_be_made(Path(user))):
+        # Jupyter, IPython and matplotlib keep files of their own in the user's home, and need one.
+        (home / "user").mkdir(exist_ok=True)
+        os.environ["HOME"] = str(home.resolve() / "user")
     return (BUILD if may_be_made(BUILD) else home / "course"), home
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -159,6 +160,17 @@ def test_a_read_only_folder_of_the_course_leaves_the_pages_at_home(
     assert run(folder) == 0
     index = tmp_path / "home" / "course" / "html" / "index.html"
     assert index.exists() and str(index) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("user", ["a home", "no such folder", "no home"])
+def test_without_a_home_of_the_user_one_is_made_in_the_course_s(user, folder, runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path if user == "a home" else tmp_path / "nowhere"))
+    if user == "no home":
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+        del os.environ["HOME"]
+    assert run(folder, "00") == 0
+    assert os.environ["HOME"] == str(tmp_path if user == "a home" else tmp_path / "home" / "user")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_second_course_in_one_home_is_refused_in_a_sentence(folder, runs, tmp_path, capsys):
