@@ -19,7 +19,7 @@ def _gray_cases(seed: int) -> list[Arguments]:
         rng = generator(1000 * seed + k)
         shape = (k + 1, 3, whole(rng, 2, 3) + k, whole(rng, 2, 4) + k)
         cases.append((torch.rand(shape, generator=rng),))
-    return cases
+    return [*cases, (cases[0][0].double(),)]
 
 
 def _gray_loop(x: Tensor) -> Tensor:
@@ -54,10 +54,14 @@ GRAYSCALE = ComparedExercise(
     name="grayscale",
     parameters=("x",),
     asks="``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114",
-    details="``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels.",
+    details=(
+        "``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels, in the dtype and "
+        "on the device of ``x``."
+    ),
     difficulty=1,
     minutes=4,
     cases=_gray_cases,
+    follows=True,
     oracles=(_gray_loop,),
     explain=_explain_gray,
     rtol=0,
@@ -110,6 +114,10 @@ GRAYSCALE = ComparedExercise(
                 lambda x: torch.stack([_weighted(x, _ITU, 1)[:, 0]] * 3),
                 lambda x: torch.stack([_weighted(x, _ITU, 1)] * 3),
             ),
+        ),
+        Mistake(
+            "The weights are float32, whatever x is. Make them in the dtype and on the device of x.",
+            raises=r"same dtype|expected scalar type|expected .* to have dtype",
         ),
         Mistake(
             "The sum over the channels lost their dimension: (B, H, W) lines up with (B, 3, H, W) from the "

@@ -23,6 +23,7 @@ def _rank_cases(seed: int) -> list[Arguments]:
     flat = cases[0][0].clone()
     flat[:, 0] = 0.0  # a direction with nothing in it
     cases.append((flat,))
+    cases.append((1e-4 * cases[1][0],))  # the rank does not depend on the scale
     return cases
 
 

@@ -10,7 +10,6 @@ from simclr_edu.course.exercises.kit.calling import (
     call_or_stop,
     copy,
     explain_error,
-    gradient_flows,
     in_place,
     left_unwritten,
     stop,
@@ -20,6 +19,7 @@ from simclr_edu.course.exercises.kit.compared import ComparedExercise
 from simclr_edu.course.exercises.kit.draw import between, generator, whole
 from simclr_edu.course.exercises.kit.examination import examine
 from simclr_edu.course.exercises.kit.exercise import ExaminedExercise, Exercise
+from simclr_edu.course.exercises.kit.gradient import gradient_flows
 from simclr_edu.course.exercises.kit.printing import check, report
 from simclr_edu.course.exercises.kit.values import kind, read_float, read_number, read_tensor
 from simclr_edu.course.exercises.kit.verdict import (

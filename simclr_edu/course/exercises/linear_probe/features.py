@@ -46,11 +46,12 @@ def _feature_cases(seed: int) -> list[Arguments]:
         images = torch.randint(0, 256, (count, 3, 6, 6), generator=rng, dtype=torch.uint8)
         cases.append((1000 * seed + k, images, batch))
     cases.append((1000 * seed, cases[0][1][:3].clone(), 8))  # one batch, not full
+    cases.append((1000 * seed, cases[0][1][:9].clone(), 2))  # many batches, the last of one image
     return cases
 
 
 def _extract(extract: Function, inputs: Arguments) -> Tensor:
-    """Shape of the features, whether a batch was too large, the features, the encoder's state afterwards."""
+    """Shape of the features, two tell-tales, the features, the encoder's state afterwards."""
     seed, images, batch_size = inputs
     encoder = _FeatureEncoder(seed, width=4)
     features = read_tensor(extract(encoder, images, batch_size))
@@ -66,7 +67,8 @@ def _extract(extract: Function, inputs: Arguments) -> Tensor:
         )
     too_large = float(max(encoder.batches, default=0) > batch_size)
     state = [t.detach().double().flatten() for t in encoder.state_dict().values()]
-    head = torch.tensor([len(features), features.shape[1], too_large], dtype=torch.float64)
+    frozen = float(not all(p.requires_grad for p in encoder.parameters()))
+    head = torch.tensor([len(features), features.shape[1], too_large, frozen], dtype=torch.float64)
     return torch.cat([head, features.double().flatten(), *state])
 
 
@@ -89,6 +91,8 @@ def _extract_with(**slips: str) -> Function:
             batches = batches[:-1] or batches[: slips["batches"] == "full, or the only one"]
         if slips.get("batches") == "one":
             batches = [x]
+        if slips.get("batches") == "chunk":
+            batches = list(x.chunk(batch_size))
         with torch.no_grad():
             features: list[Tensor] = [encoder(b) for b in batches]  # each (batch_size, D)
         match slips.get("output"):
@@ -110,8 +114,8 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     shape, right = tuple(got[:2].int().tolist()), tuple(wanted[:2].int().tolist())
     if shape != right:
         return f"The features should have shape {right}, but have {shape}: one row per image."
-    count = 3 + right[0] * right[1]
-    features, answers = got[3:count].view(right), wanted[3:count].view(right)  # (N, D)
+    count = 4 + right[0] * right[1]
+    features, answers = got[4:count].view(right), wanted[4:count].view(right)  # (N, D)
     equal = torch.isclose(features[:, None], answers[None], atol=1e-4).all(2)  # (N, N)
     wrong = [i for i in range(len(equal)) if not equal[i, i]]
     if wrong and equal.any(1).all():
@@ -121,6 +125,11 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return f"In row {i} the values differ: expected {show(answers[i])}, got {show(features[i])}."
     if not torch.allclose(got[count:], wanted[count:]):
         return "The features are as expected, but the encoder's weights or statistics were changed."
+    if got[3]:
+        return (
+            "The features are as expected, but the caller's encoder is frozen now: its parameters no longer "
+            "require gradients. no_grad or inference_mode around the passes is enough."
+        )
     return "The features are as expected, but more than batch_size images went through the encoder at once."
 
 
@@ -176,6 +185,11 @@ EXTRACT_FEATURES = ComparedExercise(
             "batch_size is ignored: all images went through the encoder at once, which a real data set "
             "would not fit.",
             (_extract_with(batches="one"),),
+        ),
+        Mistake(
+            "chunk(batch_size) makes batch_size batches, however large. split(batch_size) makes batches of "
+            "that size.",
+            (_extract_with(batches="chunk"),),
         ),
         Mistake(
             "The features were normalised. The probe gets h as it is.", (_extract_with(output="normalised"),)

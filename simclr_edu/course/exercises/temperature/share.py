@@ -25,6 +25,8 @@ def _share_cases(seed: int) -> list[Arguments]:
         cases.append((torch.cat([torch.tensor([positive]), negatives]), temperature))
     # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
     cases.append((torch.tensor([0.6, 0.99, 0.985, 0.2, -0.5]), 0.008))
+    # The positive wins by 25: its weight is 1 in float32, and 1 minus it is 0.
+    cases.append((torch.tensor([0.9, 0.4, 0.35, -0.2]), 0.02))
     return cases
 
 
@@ -145,6 +147,14 @@ GRADIENT_SHARE = ComparedExercise(
             "Only the largest similarity was divided by the temperature, because / binds tighter than -. "
             "Subtract first, then divide.",
             (lambda s, t: shares_of((s - s.max() / t).exp()),),
+        ),
+        Mistake(
+            "The gradient was divided by 1 - p of the positive. That is its sum, but where the positive wins "
+            "p is 1 in float32 and 1 - p is 0. Divide by the sum, or take the softmax of the negatives.",
+            tuple(
+                lambda s, t, e=e: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0] + e)
+                for e in (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
+            ),
         ),
         Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "

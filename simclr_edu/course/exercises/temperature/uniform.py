@@ -10,9 +10,11 @@ from simclr_edu.course.exercises.kit import (
     Function,
     Mistake,
     between,
+    call_or_stop,
     generator,
     gradient_flows,
     read_number,
+    stop,
     whole,
 )
 
@@ -62,6 +64,28 @@ def _others(z: Tensor) -> Tensor:
     return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
 
 
+def _then(f: Function, seed: int) -> str | None:
+    """Gradients; then one pair of opposite rows, for which the mean is exp(-24), far below 1e-8."""
+    gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t"), _uniformity_loop, on_sphere=True)
+    pole = F.normalize(torch.randn(1, 3, generator=generator(1000 * seed + 9)), dim=1)
+    got = read_number(call_or_stop(f, (torch.cat([pole, -pole]), 6.0), ("z", "t")))
+    if not got.isfinite():
+        return (
+            "A remark: for two opposite rows and t = 6 it gives infinity or NaN, since 1 of each row with "
+            "itself "
+            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the "
+            "sum."
+        )
+    if not abs(float(got.detach()) + 24) < 0.1:
+        stop(
+            "Right for rows that are near each other, but a small number was added inside the logarithm, or "
+            "the "
+            "exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
+            f"{float(got.detach()):.4g}."
+        )
+    return None
+
+
 UNIFORMITY = ComparedExercise(
     name="uniformity",
     parameters=("z", "t"),
@@ -75,7 +99,7 @@ UNIFORMITY = ComparedExercise(
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
     read=read_number,  # a plain float fails later, for want of a gradient
-    then=lambda f, seed: gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t")),
+    then=_then,
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
@@ -125,6 +149,30 @@ UNIFORMITY = ComparedExercise(
             (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
         ),
         Mistake(
+            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
+            (
+                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
+                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
+            ),
+            written=r"\btriu\b",
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by the number of all M x M places. There are "
+            "M (M - 1) / 2 pairs.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
+        ),
+        Mistake(
+            "The sum was divided by M, the number of rows. The mean is over pairs, M (M - 1) / 2 of them.",
+            (
+                lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z)).log(),
+                lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z)).log(),
+            ),
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by M (M - 1), which counts each twice.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / (len(z) * (len(z) - 1))).log(),),
+        ),
+        Mistake(
             "t was squared together with the distance. Square the distance, then multiply by t.",
             (lambda z, t: (-(torch.pdist(z) * t).square()).exp().mean().log(),),
         ),
@@ -140,13 +188,6 @@ UNIFORMITY = ComparedExercise(
             (
                 lambda z, t: _differences(z, t).mean().log(),
                 lambda z, t: _differences(z, t)[_others(z)].mean().log(),
-            ),
-        ),
-        Mistake(
-            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
-            (
-                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
-                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
             ),
         ),
         Mistake(
