@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import course_state
+import kernels
 import nbtools
 from markup import heading, linked_to_pages, with_mathml
 from nbconvert import HTMLExporter
@@ -119,7 +120,9 @@ class Course:
             print(f"Begins anew: what has run was {self.state.stamp}, this is {now}.")
         if (earlier := course_state.set_aside(self.home)) is not None:
             print(f"The results of before are in {earlier}.")
-        shutil.rmtree(self.build, ignore_errors=True)
+        shutil.rmtree(self.build / "html", ignore_errors=True)
+        for executed in self.build.glob("*.ipynb"):
+            executed.unlink()
         self.state = course_state.State(now)
         self.state.save(self.file)
 
@@ -155,7 +158,7 @@ class Course:
         title, notebook = heading(saved, path.stem), copy.deepcopy(saved)
         started, problem = time.perf_counter(), ""
         try:
-            seconds = nbtools.execute(notebook, home=self.home, folder=path.parent, tell=progress.tell)
+            seconds = kernels.execute(notebook, home=self.home, folder=path.parent, tell=progress.tell)
         except nbtools.NotebookProblem as error:
             seconds, problem = time.perf_counter() - started, COLOURS.sub("", str(error))
         if problem:
@@ -230,10 +233,11 @@ def folders() -> tuple[Path, Path]:
 
     home = writable_home()
     os.environ["SIMCLR_EDU_HOME"] = str(home.resolve())
-    if not may_be_made(Path.home() if "HOME" in os.environ else Path(os.devnull)):
-        # Jupyter, IPython and matplotlib keep files of their own in the user's home.
-        for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
-            os.environ.setdefault(variable, str(home.resolve() / "jupyter" / variable.lower()))
+    user = os.path.expanduser("~")
+    if not (os.path.isdir(user) and may_be_made(Path(user))):
+        # Jupyter, IPython and matplotlib keep files of their own in the user's home, and need one.
+        (home / "user").mkdir(exist_ok=True)
+        os.environ["HOME"] = str(home.resolve() / "user")
     return (BUILD if may_be_made(BUILD) else home / "course"), home
 
 
@@ -243,16 +247,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="begin anew; results of before are kept apart")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
+    from simclr_edu._locks import FolderInUseError, one_writer
+
     try:
         chosen = nbtools.notebook_paths(options.names, options.folder.resolve())
         build, home = folders()
-        course = Course(options.folder.resolve(), build, home)
-        course.begin(options.fresh)
-        course.run(chosen)
+        # One course at a time keeps its results in a home folder, whatever folder it is called from.
+        (home / "course").mkdir(exist_ok=True)
+        with one_writer(home / "course"):
+            course = Course(options.folder.resolve(), build, home)
+            course.begin(options.fresh)
+            course.run(chosen)
     except KeyboardInterrupt:
         print("\nInterrupted: the next call goes on with this notebook.", file=sys.stderr)
         return INTERRUPTED
-    except (nbtools.NotebookProblem, OSError) as problem:
+    except (nbtools.NotebookProblem, FolderInUseError, OSError) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     print(f"{len(chosen)} notebooks, {(time.perf_counter() - started) / 60:.1f} minutes")
