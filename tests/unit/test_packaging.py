@@ -60,6 +60,8 @@ def test_the_core_is_what_the_package_imports():
 
 def test_no_server_of_notebooks_is_in_the_core():
     assert not CORE & SERVERS
+    # A kernel too: without JupyterLab nothing else brings one.
+    assert {"nbclient", "ipykernel"} <= of_extra("course") and not of_extra("course") & SERVERS
     assert {"jupyterlab"} <= of_extra("lab") <= of_extra("slides") <= of_extra("test")
 
 
