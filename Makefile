@@ -1,4 +1,5 @@
-# make course   install, run every notebook, leave them as web pages, print the results table
+# make course   install, run every notebook, leave them as web pages, print the results table; called again it goes on where
+#               it stopped (FRESH=1: begin anew; PROFILE=gpu: on a GPU, see docs/teaching.md)
 # make lab      install, open the notebooks in JupyterLab
 # make check    the checks while working: lint, types and the fast tests, two minutes (SINCE=main: see CONTRIBUTING.md)
 # make test     install, run every check
@@ -11,6 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
+# The profile of the course, where one is asked for (an environment may have a PROFILE of another kind).
+ifeq ($(origin PROFILE),command line)
+export SIMCLR_EDU_PROFILE := $(PROFILE)
+endif
 # Which build of torch; empty: the one that the default index has, on Linux with CUDA. What was chosen once stays chosen.
 TORCH ?= $(patsubst $(VENV)/.torch-%,%,$(firstword $(wildcard $(VENV)/.torch-*)))
 
@@ -20,7 +25,7 @@ TORCH ?= $(patsubst $(VENV)/.torch-%,%,$(firstword $(wildcard $(VENV)/.torch-*))
 install: $(VENV)/.dev
 
 course: $(VENV)/.course
-	$(BIN)/python tools/course.py
+	$(BIN)/python tools/course.py $(if $(FRESH),--fresh)
 
 lab: $(VENV)/.course
 	$(BIN)/python tools/lab.py

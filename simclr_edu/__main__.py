@@ -15,25 +15,29 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu._locks import NoLocksWarning
+from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
 from simclr_edu.course.notebooks import copy_notebooks
-from simclr_edu.course.profiles import current_profile, device_name
+from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu.device import bf16_is_fast, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import home_folder
-from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
+from simclr_edu.home import home_folder, home_problem
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, PretrainWarning, load_run, pretrain
+from simclr_edu.pretrain.folder import as_folder, holds_run
 
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
@@ -44,23 +48,52 @@ _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
 class Pretrain:
     """Pretrain an encoder with SimCLR and write checkpoints to --out."""
 
-    out: Path
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """Directory of the run: made if it is not there."""
-    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction. The course's
+    # profile keeps to the CPU; a command takes the best device that is there.
     config: PretrainConfig = field(
-        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None, device="auto")
     )
     resume: bool = False
-    """Go on from the newest checkpoint in --out."""
+    """Go on from the newest checkpoint in --out, which must hold a run that was begun."""
+    quiet: bool = False
+    """No progress on standard error: no bar and, where that is no terminal, no line every half a minute."""
 
     def run(self) -> dict[str, Any]:
-        with distributed.agreed():
-            distributed.check_batch_size(self.config.batch_size)  # before a download, not after
+        with distributed.agreed():  # before a download, not after
+            distributed.check_batch_size(self.config.batch_size)
+            folder = as_folder(self.out)
+            if self.resume and distributed.rank() == 0 and not holds_run(folder):
+                raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
         # In turn, so that processes on one machine do not download the same files at once.
         images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
-        # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
-        bar = sys.stderr.isatty()
-        return pretrain(self.config, images, directory=self.out, resume=self.resume, progress=bar).summary()
+        progress: bool | Literal["lines"] = (
+            not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
+        )
+        with _warnings_as_sentences():
+            run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
+        return run.summary()
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Show what a run warns of without the file and line that it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PretrainWarning)
+        warnings.simplefilter("always", NoLocksWarning)
+        show = warnings.showwarning
+
+        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if sys.stderr is None:
+                return
+            if issubclass(category, PretrainWarning | NoLocksWarning):
+                print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = say
+        yield
 
 
 @dataclass(frozen=True)
@@ -85,8 +118,7 @@ class Probe:
     def run(self) -> dict[str, Any]:
         trained, config = self._subject()
         images = load_images(config.data, image_size=config.image_size)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             untrained = make_encoder(config.encoder, config.stem)
         # Of photographs fewer at a time: in a ResNet-50, 512 of 224 pixels take gigabytes a layer.
         batch_size = max(1, min(512, _PIXELS_A_BATCH // images.image_size**2))
@@ -217,26 +249,33 @@ class Doctor:
 
     def run(self) -> dict[str, Any]:
         device, profile = pick_device("auto"), current_profile()
-        sets = data.available_datasets()
+        sets, problem = data.available_datasets(), home_problem()
         report = {
             "simclr_edu": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "device": device.type,
             "device_name": device_name(device),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
+            "threads": torch.get_num_threads(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(home_folder()),
+            "home": None if problem else str(home_folder()),
             "datasets": sets,
         }
-        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"{report['device_name']}; {report['cores']} of {os.cpu_count()} cores may be used")
         print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(problem or f"home of data, runs and results: {report['home']}")
         print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
         print(f"profile: {profile.name} ({profile.cost})")
+        if note := gpu_note():
+            print(note)
         for name, state in sets.items():
             print(f"data set {name}: {state}")
         return report
+
+
+Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
 def _one_sentence(box: str) -> str:
@@ -250,7 +289,7 @@ def _one_sentence(box: str) -> str:
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor:
+def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
@@ -272,7 +311,7 @@ def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer |
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            command = tyro.extras.subcommand_cli_from_dict(
+            command: Command = tyro.extras.subcommand_cli_from_dict(
                 commands, prog="python -m simclr_edu", args=list(arguments)
             )
     except SystemExit as stop:

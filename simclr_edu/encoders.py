@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images
-from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
+from simclr_edu._randomness import drawing_from
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
 ENCODERS: tuple[str, ...] = ("tiny", "small", *RESNETS)
@@ -126,7 +127,8 @@ class TinyEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 128)
+        h: Tensor = self.layers(x)  # (B, 128)
+        return h
 
 
 class SmallEncoder(nn.Module):
@@ -143,7 +145,8 @@ class SmallEncoder(nn.Module):
         self.layers = nn.Sequential(*_pooled_convolutions((32, 64, 128), self.feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 512)
+        h: Tensor = self.layers(x)  # (B, 512)
+        return h
 
 
 class ResNetEncoder(nn.Module):
@@ -164,7 +167,7 @@ class ResNetEncoder(nn.Module):
         if self.pretrained:
             published = torchvision_models.get_model_weights(name)["IMAGENET1K_V1"]
             state = _published_state(name, published.url)
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced, so nobody's seed moves
+            with drawing_from(torch.Generator()):  # what is drawn here is replaced, so nobody's seed moves
                 backbone = build(weights=None)
             backbone.load_state_dict(state)
             preset = published.transforms()
@@ -189,7 +192,8 @@ class ResNetEncoder(nn.Module):
                     f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
                     f"got {x.shape[2]} x {x.shape[3]}: load them larger (load_images has image_size)"
                 )
-        return self.backbone(self.centre(x))  # (B, feature_dim)
+        h: Tensor = self.backbone(self.centre(x))  # (B, feature_dim)
+        return h
 
 
 def _published_state(name: str, url: str) -> dict[str, Any]:
@@ -205,7 +209,8 @@ def _published_state(name: str, url: str) -> dict[str, Any]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest.startswith(_hash_in(path)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
         problem = "its checksum is wrong"
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         problem = reason_of(error)
@@ -219,6 +224,7 @@ def _download(name: str, url: str, path: Path) -> None:
     """Download to ``path``, whole and checked, or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, f"{path.name}.*.partial")  # as torch.hub calls what is on its way
         with downloading():
             torch.hub.download_url_to_file(url, str(path), _hash_in(path))
     except DOWNLOAD_ERRORS as error:
@@ -236,7 +242,12 @@ def _hash_in(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
 
-def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> nn.Module:
+def make_encoder(
+    name: str,
+    stem: str = "cifar",
+    weights: str | None = None,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
     """Build an encoder, with random weights or with published ones.
 
     ``weights="imagenet"`` are torchvision's ``IMAGENET1K_V1``: a ResNet trained with the labels of ImageNet,
@@ -249,6 +260,8 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
         stem: ``cifar`` for small images, ``imagenet`` for 224 pixels; ``tiny`` and ``small`` have one stem of
             their own and take no notice.
         weights: ``imagenet`` for a ResNet with the ``imagenet`` stem; random if not given.
+        generator: source of the random weights, on a CPU; torch's global generator if not given. The same
+            state of either gives the same weights.
 
     Returns:
         A module that maps float images ``(B, 3, H, W)`` in [0, 1] to h ``(B, D)``, with ``.feature_dim`` = D,
@@ -269,9 +282,10 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
                 f"weights 'imagenet' were trained in {', '.join(RESNETS)} with stem 'imagenet', "
                 f"there are none for {name}{own_stem}"
             )
-    if name in RESNETS:
-        return ResNetEncoder(name, stem, weights)
-    return TinyEncoder() if name == "tiny" else SmallEncoder()
+    with drawing_from(generator):
+        if name in RESNETS:
+            return ResNetEncoder(name, stem, weights)
+        return TinyEncoder() if name == "tiny" else SmallEncoder()
 
 
 @contextlib.contextmanager

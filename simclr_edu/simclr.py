@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from simclr_edu import distributed
 from simclr_edu._checks import check_images, check_int
+from simclr_edu._randomness import drawing_from
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.encoders import feature_dim
 
@@ -45,7 +46,8 @@ class ProjectionHead(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.layers(h)  # (B, out_dim)
+        z: Tensor = self.layers(h)  # (B, out_dim)
+        return z
 
 
 class SimCLR(nn.Module):
@@ -55,17 +57,22 @@ class SimCLR(nn.Module):
         encoder: any module that maps images to ``(B, D)``; D is read from ``.feature_dim``, or else
             measured with one blank image of 32 pixels.
         projection_dim: width of z, at least 1.
+        generator: source of the head's random weights, on a CPU; torch's global generator if not given.
 
     Raises:
         TypeError, ValueError: the encoder is not a module or does not return ``(B, D)``; a bad width.
     """
 
-    def __init__(self, encoder: nn.Module, projection_dim: int = 128) -> None:
+    def __init__(
+        self, encoder: nn.Module, projection_dim: int = 128, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         if not isinstance(encoder, nn.Module):
             raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
         self.encoder = encoder
-        self.projection_head = ProjectionHead(feature_dim(encoder), out_dim=projection_dim)
+        width = feature_dim(encoder)
+        with drawing_from(generator):
+            self.projection_head = ProjectionHead(width, out_dim=projection_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_images(x, "images")
@@ -80,7 +87,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     generator: torch.Generator | None = None,
-    precision: contextlib.AbstractContextManager | None = None,
+    precision: contextlib.AbstractContextManager[object] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One step of SimCLR (Chen et al. 2020, Algorithm 1).
 

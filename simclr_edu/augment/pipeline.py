@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_fraction, check_images, check_int, in_unit_range
+from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment.operations import check_boxes, exact
 from simclr_edu.augment.parameters import (
     BLUR_PROBABILITY,
@@ -92,7 +93,8 @@ class SimCLRAugment(nn.Module):
 
         Raises:
             TypeError: ``x`` is not a tensor of images.
-            ValueError: ``x`` has the wrong shape or, on the CPU, values outside [0, 1] or NaN.
+            ValueError: ``x`` has the wrong shape or, on the CPU, values outside [0, 1] or NaN; or torch is
+                set to another default dtype than float32 or, on the CPU, to products in less than float32.
         """
         return self._views(x, 1, generator)
 
@@ -117,6 +119,7 @@ class SimCLRAugment(nn.Module):
         first, second = self._views(x, 2, generator, part).chunk(2)
         return first, second
 
+    @plain_settings()
     def _views(
         self, x: Tensor, views: int, generator: torch.Generator | None, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
@@ -134,6 +137,7 @@ class SimCLRAugment(nn.Module):
             parameters = parameters[rows]
         return self._make_views(x, parameters)
 
+    @plain_settings()
     def draw(
         self,
         batch: int,
@@ -154,6 +158,7 @@ class SimCLRAugment(nn.Module):
         Returns:
             The parameters, one row per view.
         """
+        check_default_dtype("the augmentation")
         batch = check_int(batch, "batch", 1)
         height, width = check_int(height, "height", 1), check_int(width, "width", 1)
         source = torch.device("cpu") if generator is None else generator.device
@@ -185,7 +190,10 @@ class SimCLRAugment(nn.Module):
             sigma=uniform(*BLUR_SIGMA),
         ).to(device)
 
-    def apply(self, x: Tensor, parameters: AugmentParameters | None = None) -> Tensor:  # type: ignore[override]
+    @plain_settings()
+    def apply(  # type: ignore[override]  # nn.Module.apply(fn) is something else, and still works
+        self, x: Tensor, parameters: AugmentParameters | None = None
+    ) -> Tensor:
         """Make the views that ``parameters`` describe; nothing here is random.
 
         Args:
@@ -217,6 +225,8 @@ class SimCLRAugment(nn.Module):
             if values is not None and len(values) not in (1, x.shape[1]):
                 raise ValueError(f"{name} has {len(values)} values, but x has {x.shape[1]} channels")
         _check_unit_range(x)
+        check_default_dtype("the augmentation")
+        check_precision(x.device, "the augmentation")
 
     @torch.no_grad()
     def _make_views(self, x: Tensor, parameters: AugmentParameters) -> Tensor:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_int, check_labels, check_tensor
+from simclr_edu._checks import check_finite, check_int, check_labels, check_tensor
+from simclr_edu._settings import check_default_dtype, plain_settings
 from simclr_edu.data.silhouettes import SILHOUETTES
 
 # Rendering in slices keeps the working memory near 100 MB and the data in cache; see `render`.
@@ -58,6 +59,7 @@ _RANGES = _Ranges(scale=(0.25, 0.38), rotation=28, edge=lambda scale: 0.95 * sca
 _EASY = _Ranges(scale=(0.28, 0.40), rotation=20, edge=lambda scale: torch.full_like(scale, 0.34))
 
 
+@plain_settings()
 def sample_factors(n: int, seed: int = 0, texture: bool = False, easy: bool = False) -> dict[str, Tensor]:
     """Draw every nuisance factor of ``n`` images, independent of any class.
 
@@ -76,8 +78,10 @@ def sample_factors(n: int, seed: int = 0, texture: bool = False, easy: bool = Fa
         One float32 tensor ``(n,)`` for each name in ``FACTOR_UNITS``, in the units given there.
 
     Raises:
-        TypeError, ValueError: ``n`` or ``seed`` is not a whole number in range.
+        TypeError, ValueError: ``n`` or ``seed`` is not a whole number in range; another default dtype than
+            float32.
     """
+    check_default_dtype("drawing shapes")
     n, seed = check_int(n, "n", 1), check_int(seed, "seed", 0)
     g = torch.Generator().manual_seed(seed)
 
@@ -154,6 +158,7 @@ def _render_chunk(labels: Tensor, f: dict[str, Tensor], size: int, noise: Tensor
     return image.reshape(n, 3, size, size) + noise * f["noise"][:, None, None, None]
 
 
+@plain_settings()
 def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int = 0) -> Tensor:
     """Draw the silhouettes ``labels`` under ``factors``.
 
@@ -169,8 +174,9 @@ def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int
 
     Raises:
         TypeError, ValueError: labels out of range, a factor missing, of another length or not finite,
-            or a size out of range.
+            a size out of range, or another default dtype than float32.
     """
+    check_default_dtype("drawing shapes")
     labels = check_labels(labels, "labels").cpu()
     size, seed = check_int(size, "size", 8), check_int(seed, "seed", 0)
     n = len(labels)
@@ -185,9 +191,7 @@ def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int
         value = check_tensor(factors[name], f"factors[{name!r}]").to("cpu", torch.float32)
         if value.shape != (n,):
             raise ValueError(f"factors[{name!r}] must have shape ({n},), got {tuple(value.shape)}")
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"factors[{name!r}] must be finite, got NaN or infinity")
-        f[name] = value
+        f[name] = check_finite(value, f"factors[{name!r}]")
     if bool((f["scale"] <= 0).any()):
         raise ValueError(f"factors['scale'] must be greater than 0, got {float(f['scale'].min())}")
 
@@ -202,6 +206,7 @@ def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int
     return images
 
 
+@plain_settings()
 def make_shapes(
     n: int, size: int = 32, seed: int = 0, texture: bool = False, easy: bool = False
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -219,7 +224,8 @@ def make_shapes(
         ``(n,)`` for each name in ``FACTOR_UNITS``.
 
     Raises:
-        TypeError, ValueError: ``n``, ``size`` or ``seed`` is not a whole number in range.
+        TypeError, ValueError: ``n``, ``size`` or ``seed`` is not a whole number in range; another default
+            dtype than float32.
     """
     n, size, seed = check_int(n, "n", 1), check_int(size, "size", 8), check_int(seed, "seed", 0)
     # Separate streams, so that the labels do not depend on how many factors there are.

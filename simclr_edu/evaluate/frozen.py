@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_finite, check_images, check_int, in_unit_range
+from simclr_edu._settings import check_precision, plain_settings
 from simclr_edu.data import ImageSet
 from simclr_edu.encoders import evaluation_mode
 from simclr_edu.evaluate.labels import labelled_rows
@@ -40,6 +41,7 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@plain_settings()
 def embed(
     encoder: nn.Module,
     images: Tensor,
@@ -61,7 +63,9 @@ def embed(
 
     Raises:
         TypeError: encoder or images are of the wrong kind.
-        ValueError: images out of range, or the encoder's output is not a finite matrix ``(B, D)``.
+        ValueError: images out of range, the encoder's output is not a finite matrix ``(B, D)``, or torch is
+        set
+            to products in less than float32 on a CPU.
     """
     check_encoder(encoder)
     check_images(images, "images", channels=None)
@@ -70,6 +74,7 @@ def embed(
     if device is not None:
         encoder.to(device)
     where, dtype = device_and_dtype(encoder)
+    check_precision(where, "embedding")
     out: Tensor | None = None
     with evaluation_mode(encoder), torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -78,7 +83,7 @@ def embed(
             _check_features(features, len(batch))
             if out is None:
                 with torch.inference_mode(False):  # an ordinary tensor, which autograd accepts later
-                    out = torch.empty(len(images), features.shape[1])
+                    out = torch.empty(len(images), features.shape[1], dtype=torch.float32)
             out[start : start + len(batch)] = features
     assert out is not None  # check_images refuses an empty batch
     return check_finite(out, "the encoder's output")
@@ -104,11 +109,11 @@ def to_unit_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 
 def select_level(output: Any, level: str) -> Tensor:
     """h or z of what an encoder returned."""
-    if isinstance(output, tuple) and len(output) == 2:
-        return output[LEVELS.index(level)]
-    if level != "h":
+    pair = isinstance(output, tuple) and len(output) == 2
+    if level != "h" and not pair:
         raise ValueError(f"level {level} needs a model that returns (h, z), got {type(output).__name__}")
-    return output
+    chosen: Tensor = output[LEVELS.index(level)] if pair else output
+    return chosen
 
 
 def _check_features(features: Any, batch: int) -> None:

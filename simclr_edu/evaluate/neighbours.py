@@ -5,11 +5,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive
+from simclr_edu._settings import check_precision, plain_settings
 from simclr_edu.device import ENTRIES_AT_ONCE as _TILE
 from simclr_edu.evaluate.checks import accuracy_of, check_features_pair
 
 
 @torch.no_grad()
+@plain_settings()
 def knn_predict(
     train_x: Tensor, train_y: Tensor, test_x: Tensor, k: int = 20, temperature: float = 0.1
 ) -> Tensor:
@@ -32,6 +34,7 @@ def knn_predict(
         TypeError, ValueError: shapes, dtypes or ranges do not fit, or a value is NaN or infinite.
     """
     train_x, test_x = check_features_pair(train_x, test_x)
+    check_precision(train_x.device, "kNN")
     train_y = check_labels(train_y, "train_y", len(train_x)).long().to(train_x.device)
     k = check_int(k, "k", 1, len(train_x))
     temperature = check_positive(temperature, "temperature")
@@ -42,7 +45,7 @@ def knn_predict(
         cosine, index = (normalize(queries, dim=1) @ bank.T).topk(k, dim=1)  # (Q, k), nearest first
         # Relative to the nearest, whose weight is 1: the same vote, and no overflow at a low temperature.
         weight = ((cosine - cosine[:, :1]) / temperature).exp()
-        votes = torch.zeros(len(queries), num_classes, device=bank.device)
+        votes = torch.zeros(len(queries), num_classes, device=bank.device, dtype=weight.dtype)
         predictions.append(votes.scatter_add_(1, train_y[index], weight).argmax(dim=1))
     return torch.cat(predictions)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive
+from simclr_edu._settings import check_precision, plain_settings
 from simclr_edu.data import ImageSet
 from simclr_edu.evaluate.checks import accuracy_of, check_classes, check_features_pair
 from simclr_edu.evaluate.frozen import probe_features
@@ -76,6 +77,7 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
     return cell.bincount(minlength=k * k).reshape(k, k)
 
 
+@plain_settings()
 def fit_linear(
     train_x: Tensor,
     train_y: Tensor,
@@ -114,6 +116,7 @@ def fit_linear(
     Raises:
         TypeError, ValueError: shapes, dtypes, ranges or classes do not fit, or a value is NaN or infinite.
     """
+    check_precision(torch.device("cpu"), "a linear probe")
     train_x, test_x = (x.cpu() for x in check_features_pair(train_x, test_x))
     train_y = check_labels(train_y, "train_y", len(train_x)).long().cpu()
     test_y = check_labels(test_y, "test_y", len(test_x)).long().cpu()
