@@ -133,7 +133,7 @@ def test_a_cell_that_draws_all_the_time_and_a_run_in_a_thread_do_not_meet():
 
 def test_an_encoder_that_draws_is_refused_in_a_thread_and_nothing_is_drawn():
     before = torch.get_rng_state()
-    with pytest.raises(ValueError, match="draws random numbers from torch's global generator .*main thread"):
+    with pytest.raises(ValueError, match="draws random numbers from torch's global generator, .*main thread"):
         in_a_thread(lambda: fit(encoder=own(nn.Dropout(0.5))))
     assert torch.equal(torch.get_rng_state(), before)
 
