@@ -1,4 +1,6 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | evidence | transfer | doctor``.
+"""The command line: ``simclr-edu pretrain | probe | evidence | transfer | notebooks | doctor``.
+
+``python -m simclr_edu`` is the same, for a package that is on the path and not installed.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -11,10 +13,12 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,12 +28,14 @@ from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu._locks import NoLocksWarning
+from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
-from simclr_edu.course.profiles import current_profile, device_name
+from simclr_edu.course.notebooks import copy_notebooks
+from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu.device import bf16_is_fast, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import home_folder
+from simclr_edu.home import home_folder, home_problem
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, PretrainWarning, load_run, pretrain
 from simclr_edu.pretrain.folder import as_folder, holds_run
 
@@ -44,9 +50,10 @@ class Pretrain:
 
     out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """Directory of the run: made if it is not there."""
-    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction. The course's
+    # profile keeps to the CPU; a command takes the best device that is there.
     config: PretrainConfig = field(
-        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None, device="auto")
     )
     resume: bool = False
     """Go on from the newest checkpoint in --out, which must hold a run that was begun."""
@@ -111,8 +118,7 @@ class Probe:
     def run(self) -> dict[str, Any]:
         trained, config = self._subject()
         images = load_images(config.data, image_size=config.image_size)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             untrained = make_encoder(config.encoder, config.stem)
         # Of photographs fewer at a time: in a ResNet-50, 512 of 224 pixels take gigabytes a layer.
         batch_size = max(1, min(512, _PIXELS_A_BATCH // images.image_size**2))
@@ -217,31 +223,59 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Notebooks:
+    """Copy the notebooks of the course into a folder of your own. A file that is there stays as it is."""
+
+    directory: tyro.conf.Positional[str]  # not a Path: that would take '' for the current folder
+    """Where to: made if it is not there."""
+
+    def run(self) -> dict[str, Any]:
+        done = copy_notebooks(self.directory)
+        for name in done.changed:
+            print(
+                f"kept {Path(self.directory, name)}: it differs from the one that comes with the package",
+                file=sys.stderr,
+            )
+        if find_spec("jupyterlab"):
+            print(f"To open them: jupyter lab {shlex.quote(self.directory)}")
+        else:
+            print("To open them, JupyterLab is missing: pip install jupyterlab")
+        return {"directory": self.directory, **asdict(done)}
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, which profile fits, and which data sets are on disk."""
 
     def run(self) -> dict[str, Any]:
         device, profile = pick_device("auto"), current_profile()
-        sets = data.available_datasets()
+        sets, problem = data.available_datasets(), home_problem()
         report = {
             "simclr_edu": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "device": device.type,
             "device_name": device_name(device),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
+            "threads": torch.get_num_threads(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(home_folder()),
+            "home": None if problem else str(home_folder()),
             "datasets": sets,
         }
-        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"{report['device_name']}; {report['cores']} of {os.cpu_count()} cores may be used")
         print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(problem or f"home of data, runs and results: {report['home']}")
         print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
         print(f"profile: {profile.name} ({profile.cost})")
+        if note := gpu_note():
+            print(note)
         for name, state in sets.items():
             print(f"data set {name}: {state}")
         return report
+
+
+Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
 def _one_sentence(box: str) -> str:
@@ -255,25 +289,29 @@ def _one_sentence(box: str) -> str:
     return f"{text} (try python -m simclr_edu --help)"
 
 
-def _parse(arguments: Sequence[str]) -> Pretrain | Probe | Evidence | Transfer | Doctor:
+def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
     Raises:
         ValueError: the arguments cannot be understood.
-        SystemExit: help was asked for and printed.
+        SystemExit: help or the version was asked for and printed.
     """
+    if list(arguments) == ["--version"]:
+        print(f"simclr_edu {__version__}")
+        raise SystemExit(0)
     profile = current_profile().config
     commands: dict[str, Callable[..., Any]] = {
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
         "evidence": Evidence,
         "transfer": Transfer,
+        "notebooks": Notebooks,
         "doctor": Doctor,
     }
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            command = tyro.extras.subcommand_cli_from_dict(
+            command: Command = tyro.extras.subcommand_cli_from_dict(
                 commands, prog="python -m simclr_edu", args=list(arguments)
             )
     except SystemExit as stop:

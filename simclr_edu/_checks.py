@@ -66,6 +66,25 @@ def check_matrix(value: object, name: str) -> Tensor:
     return x
 
 
+def check_same_width(a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse two matrices that do not go together: of two widths, on two devices or of two dtypes."""
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{first} and {second} must have the same width, got {a.shape[1]} and {b.shape[1]}")
+    if a.device != b.device:
+        raise ValueError(f"{first} and {second} must be on the same device, got {a.device} and {b.device}")
+    if a.dtype != b.dtype:
+        raise TypeError(f"{first} and {second} must have the same dtype, got {a.dtype} and {b.dtype}")
+
+
+def check_same_shape(a: Tensor, b: Tensor, first: str, second: str) -> None:
+    """Refuse two matrices of two shapes, or that do not go together otherwise."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{first} and {second} must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    check_same_width(a, b, first, second)
+
+
 def check_labels(value: object, name: str, length: int | None = None) -> Tensor:
     """Return ``value`` if it is a vector of integer class labels ``(N,)``, none negative."""
     x = check_tensor(value, name)

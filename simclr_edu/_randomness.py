@@ -18,11 +18,11 @@ class GlobalDrawError(RuntimeError):
     """Something drew from torch's global generator where it must not."""
 
 
-class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]  # typed in newer versions of torch
     """What draws from the global generator draws from ``generator`` instead; None refuses it."""
 
     def __init__(self, generator: torch.Generator | None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]  # typed in newer versions of torch
         self._generator = generator
 
     def __torch_dispatch__(

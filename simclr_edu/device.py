@@ -1,13 +1,15 @@
-"""What a run may use: the device, its fast precision, cores, and memory that is kept from step to step."""
+"""What a run may use: the device, its fast precision and random state, memory kept from step to step."""
 
+import contextlib
 import ctypes
-import os
 import sys
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from simclr_edu._checks import check_choice
+from simclr_edu.cores import usable_cores as usable_cores
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 # Entries of a matrix of similarities that are held at once: 64 MB in float32.
@@ -38,10 +40,20 @@ def bf16_is_fast(device: torch.device) -> bool:
     A CPU without the instructions emulates them, hundreds of times slower than float32.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Within, torch's own numbers on ``device`` follow from ``seed``; its state comes back afterwards."""
+    kind = torch.device(device).type
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
+        # torch.manual_seed would seed a GPU as well, which work on the CPU has no business with.
+        (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
+        yield
 
 
 def hand_over(small: Tensor, device: torch.device) -> Tensor:
@@ -49,11 +61,6 @@ def hand_over(small: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return small.to(device)
     return small.pin_memory().to(device, non_blocking=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; not all that the machine has, in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:

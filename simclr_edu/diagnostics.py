@@ -18,6 +18,8 @@ from simclr_edu._checks import (
     check_labels,
     check_matrix,
     check_positive,
+    check_same_shape,
+    check_same_width,
     check_tensor,
 )
 from simclr_edu.device import ENTRIES_AT_ONCE as _TILE
@@ -48,7 +50,7 @@ def similarity_matrix(x: Tensor, y: Tensor | None = None) -> Tensor:
     """
     a = _unit_rows(x, "x")
     b = a if y is None else _unit_rows(y, "y")
-    _check_same_width(a, b, "x", "y")
+    check_same_width(a, b, "x", "y")
     return (a @ b.T).clamp_(-1, 1)  # (N, M)
 
 
@@ -239,7 +241,7 @@ def nearest_neighbours(queries: Tensor, gallery: Tensor, k: int) -> tuple[Tensor
         TypeError, ValueError: not finite float matrices of the same width, or ``k`` out of range.
     """
     q, g = _unit_rows(queries, "queries"), _unit_rows(gallery, "gallery")
-    _check_same_width(q, g, "queries", "gallery")
+    check_same_width(q, g, "queries", "gallery")
     k = check_int(k, "k", 1, len(g))
     found = [sim.topk(k, dim=1) for _, sim in _tiles(q, g)]
     return torch.cat([f.indices for f in found]), torch.cat([f.values for f in found]).clamp_(-1, 1)
@@ -309,21 +311,8 @@ def _unit_rows(x: Tensor, name: str, minimum: int = 1) -> Tensor:
     return normalize(_at_least_float32(x), dim=1)
 
 
-def _check_same_width(a: Tensor, b: Tensor, first: str, second: str) -> None:
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"{first} and {second} must have the same width, got {a.shape[1]} and {b.shape[1]}")
-    if a.device != b.device:
-        raise ValueError(f"{first} and {second} must be on one device, got {a.device} and {b.device}")
-    if a.dtype != b.dtype:
-        raise TypeError(f"{first} and {second} must have one dtype, got {a.dtype} and {b.dtype}")
-
-
 def _check_pair(z1: Tensor, z2: Tensor, first: str, second: str) -> tuple[Tensor, Tensor]:
     """Two batches of views, row i of both from image i: checked and normalised."""
     a, b = _unit_rows(z1, first), _unit_rows(z2, second)
-    if a.shape != b.shape:
-        raise ValueError(
-            f"{first} and {second} must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}"
-        )
-    _check_same_width(a, b, first, second)
+    check_same_shape(a, b, first, second)
     return a, b

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu._checks import check_choice, check_images
-from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
 from simclr_edu._randomness import drawing_from
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
@@ -127,7 +127,8 @@ class TinyEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 128)
+        h: Tensor = self.layers(x)  # (B, 128)
+        return h
 
 
 class SmallEncoder(nn.Module):
@@ -144,7 +145,8 @@ class SmallEncoder(nn.Module):
         self.layers = nn.Sequential(*_pooled_convolutions((32, 64, 128), self.feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # (B, 512)
+        h: Tensor = self.layers(x)  # (B, 512)
+        return h
 
 
 class ResNetEncoder(nn.Module):
@@ -190,7 +192,8 @@ class ResNetEncoder(nn.Module):
                     f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
                     f"got {x.shape[2]} x {x.shape[3]}: load them larger (load_images has image_size)"
                 )
-        return self.backbone(self.centre(x))  # (B, feature_dim)
+        h: Tensor = self.backbone(self.centre(x))  # (B, feature_dim)
+        return h
 
 
 def _published_state(name: str, url: str) -> dict[str, Any]:
@@ -206,7 +209,8 @@ def _published_state(name: str, url: str) -> dict[str, Any]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest.startswith(_hash_in(path)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
         problem = "its checksum is wrong"
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         problem = reason_of(error)
@@ -220,6 +224,7 @@ def _download(name: str, url: str, path: Path) -> None:
     """Download to ``path``, whole and checked, or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, f"{path.name}.*.partial")  # as torch.hub calls what is on its way
         with downloading():
             torch.hub.download_url_to_file(url, str(path), _hash_in(path))
     except DOWNLOAD_ERRORS as error:

@@ -46,7 +46,8 @@ class ProjectionHead(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.layers(h)  # (B, out_dim)
+        z: Tensor = self.layers(h)  # (B, out_dim)
+        return z
 
 
 class SimCLR(nn.Module):
@@ -86,7 +87,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     generator: torch.Generator | None = None,
-    precision: contextlib.AbstractContextManager | None = None,
+    precision: contextlib.AbstractContextManager[object] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One step of SimCLR (Chen et al. 2020, Algorithm 1).
 

@@ -220,12 +220,10 @@ class Figures:
             self.value("source", block["what"], "")
             return None
         if block["where"] is None:
-            head = ["labels a class", *FEW_LABELS_TABLE.values(), "lead of the probe"]
-            lines = []
-            for labels, row in self.results("few_labels").items():
-                cells = [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['std']:.1f}" for m in FEW_LABELS_TABLE]
-                lead = f"{100 * row['lead']:+.1f} ± {100 * row['lead_error']:.1f}"
-                lines.append([labels, *cells, lead])
+            names = [FEW_LABELS_TABLE[method] for method in few_labels.METHODS]
+            head = ["labels a class", *names, "lead of the probe"]
+            found = self.results("few_labels")
+            lines = [[labels, *few_labels.cells_of(row)] for labels, row in found.items()]
         else:
             name, head = block["where"][-2:], ["representation", "linear probe (%)", "kNN (%)"]
             rows, wanted = self.rows(name), block["what"].split(", ")

@@ -6,16 +6,22 @@ machine to machine without carrying meaning is left out of the second, so that a
 """
 
 import argparse
+import asyncio
+import contextlib
 import copy
 import hashlib
 import os
 import re
+import signal
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -40,12 +46,18 @@ METADATA = {
 }
 # Cell metadata that means something to a reader; the rest (timestamps, fold state, trust) is dropped.
 CELL_METADATA = ("tags", "slideshow", "jupyter", "editable", "deletable")
+INSTALL = "install"  # tag of the cell that installs the package where a notebook is opened without it
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "[interactive: run this cell in JupyterLab to use it]"
 # Folders that exist on somebody's machine and mean nothing on another one.
 MACHINE_PATH = re.compile(
     r"(?<![\w./:-])(?:/(?:work|root|tmp|home|Users|opt|private|farm|mnt)/|[A-Za-z]:\\Users\\)"
 )
+
+
+SILENCE = 3600.0  # seconds
+PROGRESS = "SIMCLR_EDU_PROGRESS"  # the variable by which training is told where to write how far it is
+Tell = Callable[[int, int, float], None]
 
 
 class NotebookProblem(Exception):
@@ -117,10 +129,15 @@ def write_source(notebook: NotebookNode, path: Path) -> None:
     path.write_text(jupytext.writes(bare, fmt=PERCENT), encoding="utf-8", newline="\n")
 
 
+def as_text(notebook: NotebookNode) -> str:
+    """Return the text of a normalised notebook's file."""
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
 def write_notebook(notebook: NotebookNode, path: Path) -> bool:
     """Write a normalised notebook; return whether the file changed."""
-    nbformat.validate(notebook)
-    text = nbformat.writes(notebook) + "\n"
+    text = as_text(notebook)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -171,6 +188,13 @@ def _normal_output(output: NotebookNode) -> NotebookNode:
     return output
 
 
+def to_read(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy for a page, without the install cell: without a kernel there is nothing to install."""
+    shown = copy.deepcopy(notebook)
+    shown.cells = [cell for cell in shown.cells if INSTALL not in cell.metadata.get("tags", [])]
+    return shown
+
+
 def cell_key(cell: NotebookNode) -> tuple[str, str, str]:
     """Return what must agree between a notebook and its source: kind, text and metadata of a cell."""
     return cell.cell_type, cell.source, repr(sorted(cell.metadata.items()))
@@ -179,7 +203,11 @@ def cell_key(cell: NotebookNode) -> tuple[str, str, str]:
 def merge_outputs(fresh: NotebookNode, saved: NotebookNode) -> NotebookNode:
     """Give each code cell of ``fresh`` the outputs of the cell of ``saved`` that has the same text.
 
-    A cell whose text changed gets none: an output that its code did not print would be a lie.
+    A cell whose text changed gets none: an output that its code did not print would be a lie. That rules
+    out ``jupytext --update``: jupytext 1.19 (``jupytext.combine``) takes two cells for the same when they
+    differ in spaces, quotes, commas and round brackets only, or when the old one ends like the new one, and
+    hands what is left out by position. So ``area(2)`` would show what ``area(1)`` printed, and ``print(12)``
+    the output of ``print(1, 2)``.
     """
     by_text: dict[str, deque[NotebookNode]] = defaultdict(deque)
     for cell in saved.cells:
@@ -247,17 +275,70 @@ def output_problems(notebook: NotebookNode) -> list[str]:
     return problems
 
 
-def execute(notebook: NotebookNode, *, home: Path, folder: Path = NOTEBOOKS, timeout: int = 900) -> float:
+class _Client(NotebookClient):
+    """Runs a notebook, and remembers how far it is and when its kernel was last heard of."""
+
+    def __init__(self, notebook: NotebookNode, **settings: Any) -> None:
+        super().__init__(notebook, **settings)
+        self.done, self.share, self.heard, self.given_up = 0, 0.0, time.monotonic(), False
+
+    def kill(self) -> None:
+        """End the kernel at once."""
+        process = self.km and self.km.provisioner and self.km.provisioner.process
+        if process is not None:
+            process.kill()
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        """Take a message of the kernel: an output, a cell begun or ended."""
+        self.done, self.heard = cell_index, time.monotonic()
+        return super().process_message(msg, cell, cell_index)
+
+    def watch(self, progress: Path, silence: float, tell: Tell | None, ended: threading.Event) -> None:
+        """Until the run has ended, say how far it is; end it when nothing is heard of it for ``silence`` s.
+
+        Training that prints nothing is heard of too: it writes how far it is into the file ``progress``.
+        """
+        before = ""
+        while not ended.wait(1.0):
+            now = progress.read_text(encoding="utf-8") if progress.exists() else ""
+            if now and now != before:
+                before, self.share, self.heard = now, float(now), time.monotonic()
+            if tell is not None:
+                tell(self.done, len(self.nb.cells), self.share)
+            if time.monotonic() - self.heard > silence:
+                self.given_up = True
+                self.kill()
+                return
+
+
+def _leave_interrupts_alone(notebook: NotebookNode) -> None:
+    # nbclient would end the kernel at Ctrl-C, and that would look like a notebook that failed.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_event_loop().remove_signal_handler(signum)
+
+
+def execute(
+    notebook: NotebookNode,
+    *,
+    home: Path,
+    folder: Path = NOTEBOOKS,
+    silence: float = SILENCE,
+    tell: Tell | None = None,
+) -> float:
     """Run a notebook from top to bottom in a fresh kernel (in place) and return the seconds it took.
 
     Args:
         notebook: the notebook; its outputs are replaced.
         home: the learner's folder, handed to the kernel as SIMCLR_EDU_HOME.
         folder: where the kernel starts.
-        timeout: seconds that one cell may take.
+        silence: seconds after which a cell that neither ends, nor prints, nor trains is given up. One that
+            is only slow never is.
+        tell: called every second with the cells that are done, how many there are, and the share that is done
+            of what trains.
 
     Raises:
-        NotebookProblem: a cell raised an error or ran out of time.
+        NotebookProblem: a cell raised an error, or nothing was heard of it for too long.
     """
     home.mkdir(parents=True, exist_ok=True)
     # One width for whatever adapts to a terminal, and this environment's kernel, not one of the user's.
@@ -267,21 +348,40 @@ def execute(notebook: NotebookNode, *, home: Path, folder: Path = NOTEBOOKS, tim
         "COLUMNS": "100",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    client = NotebookClient(
+    client = _Client(
         notebook,
-        timeout=timeout,
+        timeout=None,
+        # A busy machine takes its time to start a kernel, and to deliver what a cell printed last.
+        startup_timeout=int(silence),
+        iopub_timeout=int(silence),
         kernel_name="python3",
+        skip_cells_with_tag=INSTALL,  # what runs here is installed here
         record_timing=False,
         # ipykernel warns on every start that it talks over TCP; only its errors are of interest here.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        on_notebook_start=_leave_interrupts_alone,
         resources={"metadata": {"path": str(folder)}},
     )
-    started = time.perf_counter()
+    started, ended = time.perf_counter(), threading.Event()
     try:
-        client.execute(env=environment)
+        with tempfile.TemporaryDirectory() as scratch:
+            progress = Path(scratch) / "progress"
+            environment[PROGRESS] = str(progress)
+            threading.Thread(target=client.watch, args=(progress, silence, tell, ended), daemon=True).start()
+            try:
+                client.execute(env=environment)
+            finally:
+                ended.set()
+    except KeyboardInterrupt:
+        client.kill()
+        raise
     except CellExecutionError as error:
         raise NotebookProblem(str(error).strip()) from error
     except Exception as error:
+        if client.given_up:
+            raise NotebookProblem(
+                f"nothing was heard of cell {client.done} for {silence:.0f} seconds, and it was given up"
+            ) from error
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__} in {place.name}, line {place.lineno} of {Path(place.filename).name}"
         raise NotebookProblem(f"the kernel stopped: {what}: {error}") from error

@@ -58,7 +58,7 @@ def run_one(path: Path, home: Path) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a notebook failed."""
     parser = nbtools.command_line(__doc__)
-    default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "runs"))
+    default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "build" / "notebooks"))
     parser.add_argument("--home", type=Path, default=default_home, help="where the results table is kept")
     parser.add_argument("--fresh", action="store_true", help="empty that folder first; needs --home")
     options = parser.parse_args(arguments)

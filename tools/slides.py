@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbtools
-from course import heading, with_mathml
+from markup import heading, headings, linked_to_pages, with_mathml
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments import highlight
@@ -47,8 +47,6 @@ FORMATTER = HtmlFormatter(cssclass="code", style="default")
 IMAGE = re.compile(
     r'<img alt="(?P<alt>[^"]*)" width="(?P<w>\d+)" height="(?P<h>\d+)"[^>]* src="(?P<src>data:[^"]+)">'
 )
-FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
 @dataclass
@@ -76,8 +74,7 @@ def slide_type(cell: NotebookNode) -> str:
 def markdown(text: str) -> str:
     """Return Markdown as HTML, formulas as MathML, links to notebooks as links to slides."""
     renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
-    body = MarkdownWithMath(renderer=renderer).render(with_mathml(text))
-    return re.sub(r'href="(?!https?:)([^"]+)\.ipynb', r'href="\1.html', body)
+    return linked_to_pages(MarkdownWithMath(renderer=renderer).render(with_mathml(text)))
 
 
 def rendered(output: NotebookNode) -> str:
@@ -125,7 +122,7 @@ def slides_of(notebook: NotebookNode) -> list[Slide]:
             continue
         step = " step" if kind == "fragment" else ""
         if cell.cell_type == "markdown":
-            if found := HEADING.findall(FENCE.sub("", cell.source)):
+            if found := headings(cell.source):
                 title = re.sub(r"</?h1[^>]*>", "", markdown(f"# {found[-1]}")).strip()
                 if not slides[-1].parts:
                     slides[-1].running = ""

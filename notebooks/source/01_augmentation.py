@@ -10,7 +10,15 @@
 # - spot the bug of drawing one set of random numbers for a whole batch;
 # - explain, with a histogram, why crops alone are a trap, and show it in an experiment.
 #
-# **Time**: 25 min to read, about 1 min to run on 2 cores. **Prerequisites**: notebook 00, tensor indexing.
+# **Time**: 25 min to read, about 1 min to run on 2 cores, 11 min for the exercises.
+# **Prerequisites**: notebook 00, tensor indexing.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import statistics
@@ -217,7 +225,9 @@ for name, i in zip("AB", order, strict=True):
 assert recipe(same_picture, generator=torch.Generator().manual_seed(SEED)).std(0).mean() > 0.05
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 1 (one line, 3 min): flip where the coin says so
+# ### Exercise 1: flip where the coin says so
+#
+# Difficulty 1 of 5, 4 min, one line.
 #
 # The whole batch at once, without a loop.
 
@@ -250,7 +260,9 @@ exercises.check_horizontal_flip(my_flip)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 2 (three lines, 4 min): grayscale
+# ### Exercise 2: grayscale
+#
+# Difficulty 1 of 5, 4 min, three lines.
 #
 # `luma` above takes the channels one by one and returns one. Write it with the weights of the eye (0.299 red, 0.587 green,
 # 0.114 blue) as one tensor, on the dtype and device of `x`, and return three channels.
@@ -286,7 +298,9 @@ exercises.check_grayscale(my_grayscale)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 3 (one line, 2 min): two views
+# ### Exercise 3: two views
+#
+# Difficulty 2 of 5, 3 min, one line.
 #
 # `augment(x)` draws anew each time it is called and returns one view of each picture.
 
@@ -433,7 +447,7 @@ for seed in shipped["config"]["seeds"]:
 # runs. (Even with their seed a run differs a little: another processor rounds differently, and training amplifies it.)
 
 # %% slideshow={"slide_type": "-"}
-run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED), data, progress=False)
+run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED, device="cpu"), data, progress=False)
 live = arms.measure(run, data)
 for score, (mean, std) in short["crop only"].items():
     print(f"{score:12s} here {live[score]:.3f}   shipped {mean:.3f} ± {std:.3f}")

@@ -11,10 +11,17 @@
 # - recognise the shifted-label bug and the overflow,
 # - say in words what the gradient does.
 #
-# **Time:** 35 min to read, under 1 min to run, 40 min more with the exercises.
+# **Time:** 35 min to read, under 1 min to run, 28 min for the exercises.
 #
 # **Prerequisites:** PyTorch tensors, softmax and cross-entropy; notebook 01 for the two views. Every section
 # can be run right after the set-up cell.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
@@ -35,7 +42,7 @@ SEED = 0
 torch.manual_seed(SEED)
 print(profiles.describe(seed=SEED))
 data = load_images("shapes").subset(4000, 2000, seed=SEED)
-config = PretrainConfig(epochs=5, seed=SEED)  # a short run, for section 6
+config = PretrainConfig(epochs=5, seed=SEED, device="cpu")  # a short run, for section 6
 rng = torch.Generator().manual_seed(SEED)
 augment = config.augmentation(data.image_size)
 v1, v2 = augment.two_views(data.test_images[:256], generator=rng)  # (256, 3, 32, 32) each
@@ -152,7 +159,7 @@ print("notebook loops = package loops")
 # In step 3, view 1 of all pictures is stacked on view 2, so the positive of row $i$ lies $N$ rows further on, or
 # $N$ rows back.
 #
-# **Exercise 1** (one line, 4 min): write these labels.
+# **Exercise 1** (difficulty 2 of 5, 5 min, one line): write these labels.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -416,7 +423,7 @@ for dtype, taus in ((torch.float32, (0.012, 0.01)), (torch.float16, (0.1, 0.05))
 # row, which changes nothing: $\ln\sum_j e^{x_j} = m + \ln\sum_j e^{x_j - m}$. Now every exponent is at most 0. The
 # mask is $-\infty$ and not $-10^9$, which does not fit into float16: it ends at 65,504.
 #
-# **Exercise 2** (two lines, 6 min): the same by hand.
+# **Exercise 2** (difficulty 3 of 5, 8 min, two lines): the same by hand.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -493,7 +500,7 @@ for loss, gradient in zip(versions[1:], gradients[1:], strict=True):
 print("loops = matrix = tiled: losses and gradients agree")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **Exercise 3** (six lines, 15 min; 5 if you copy section 4) is the one an interviewer may ask for. Write the whole loss
+# **Exercise 3** (difficulty 4 of 5, 15 min, six lines) is the one an interviewer may ask for. Write the whole loss
 # without looking up. It is tested at very small temperatures too: `nt_xent_loops` would fail, as section 8 showed.
 
 

@@ -10,10 +10,17 @@
 # - measure alignment and uniformity,
 # - run an experiment with several seeds and say what it shows and what it does not.
 #
-# **Time:** 25 min to read, 2 to 3 min to run on two cores, 20 min more with the exercises.
+# **Time:** 25 min to read, 2 to 3 min to run on two cores, 15 min for the exercises.
 #
 # **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
 # set-up cell.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
@@ -62,7 +69,8 @@ for tau in (1.0, 0.5, 0.1, 0.05):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A difference of 0.2 hardly matters at $\tau = 1$ and decides nearly everything at $\tau = 0.05$.
 #
-# **Exercise 1** (one line, 2 min): write the weights yourself, so that they survive a very small $\tau$ too.
+# **Exercise 1** (difficulty 1 of 5, 4 min, one line): write the weights yourself, so that they survive a very small
+# $\tau$ too.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -125,7 +133,8 @@ for name, positive in (("won", 0.7), ("lost", 0.5)):
 #
 # $$\frac{\exp(s_j/\tau)}{\sum_{k\ \text{negative}} \exp(s_k/\tau)}$$
 #
-# **Exercise 2** (one or two lines, 5 min): from the candidates, the positive first, to the shares of the negatives.
+# **Exercise 2** (difficulty 2 of 5, 5 min, one or two lines): from the candidates, the positive first, to the
+# shares of the negatives.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -217,7 +226,7 @@ assert losses.nt_xent(a, b, 0.1) < losses.nt_xent(a, b, 1.0) - 2
 #
 # Each is easy to satisfy alone: one point for all pictures is perfectly aligned. The loss wants both.
 #
-# **Exercise 3** (one to three lines, 6 min): write the second.
+# **Exercise 3** (difficulty 2 of 5, 6 min, one to three lines): write the second.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -270,7 +279,7 @@ print("alignment and uniformity: notebook = package")
 
 # %% slideshow={"slide_type": "subslide"}
 TAUS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2)
-short = PretrainConfig(epochs=6)
+short = PretrainConfig(epochs=6, device="cpu")
 augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
 v1, v2 = augment.two_views(data.test_images[:256], generator=generator)  # (256, 3, 24, 24), of validation
 

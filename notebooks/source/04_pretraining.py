@@ -11,7 +11,15 @@
 # - say what the projection head and the length of the run buy, from runs that differ in nothing else;
 # - say what each speed-up buys: batched augmentation, memory order, mixed precision, compilation.
 #
-# **Time**: 30 min to read, about 2 min to run on 2 cores. **Prerequisites**: notebooks 01 and 02.
+# **Time**: 30 min to read, about 2 min to run on 2 cores, 23 min for the exercises.
+# **Prerequisites**: notebooks 01 and 02.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import copy
@@ -265,7 +273,7 @@ assert measured[-1]["knn"] > measured[0]["knn"] + 0.2
 # from 100%: the augmentation makes the task hard on purpose. While kNN rises, training works, whatever the loss looks like.
 #
 # Run the training cell again: it finds a finished run and trains no further. To train anew, delete the folder
-# `runs/simclr`.
+# `runs/simclr` in your course folder (`print(directory)` shows where it is).
 #
 # Now that the run is over and nothing is left to choose, the test set, with all labels to vote:
 
@@ -502,7 +510,9 @@ print(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 1 (5 lines, 8 min): the learning rate by step
+# ### Exercise 1: the learning rate by step
+#
+# Difficulty 2 of 5, 8 min, 5 lines.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -534,7 +544,9 @@ exercises.check_learning_rate(my_schedule)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 2 (5 lines, 5 min): the projection head
+# ### Exercise 2: the projection head
+#
+# Difficulty 2 of 5, 5 min, 5 lines.
 #
 # Two linear layers and a ReLU are enough; BatchNorm after the first layer is allowed.
 
@@ -565,7 +577,9 @@ exercises.check_projection_head(make_head)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 3 (6 lines, 10 min): the training step
+# ### Exercise 3: the training step
+#
+# Difficulty 3 of 5, 10 min, 6 lines.
 #
 # `views` is the pair `(v1, v2)`, `model(x)` returns `(h, z)`. Return the loss as a Python number.
 

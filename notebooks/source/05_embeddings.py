@@ -10,7 +10,15 @@
 # - measure, factor by factor and layer by layer, what is kept and what is lost;
 # - recognise collapse, and say what prevents it.
 #
-# **Time**: 20 min to read, under 1 min to run on 2 cores. **Prerequisites**: notebooks 00 and 02.
+# **Time**: 20 min to read, under 1 min to run on 2 cores, 15 min for the exercises.
+# **Prerequisites**: notebooks 00 and 02.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
@@ -456,7 +464,9 @@ print(f"NT-Xent of a collapsed batch: {nt_xent(same_point, same_point):.4f}")
 print(f"ln(2N - 1):                   {math.log(2 * 128 - 1):.4f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 1 (one line, 3 min): sort by class
+# ### Exercise 1: sort by class
+#
+# Difficulty 1 of 5, 3 min, one line.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -485,7 +495,9 @@ exercises.check_order_by_class(my_order)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 2 (two lines, 6 min): nearest neighbours
+# ### Exercise 2: nearest neighbours
+#
+# Difficulty 2 of 5, 6 min, two lines.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -515,7 +527,9 @@ exercises.check_nearest_neighbours(my_neighbours)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 3 (4 lines, 6 min): effective rank
+# ### Exercise 3: effective rank
+#
+# Difficulty 2 of 5, 6 min, 4 lines.
 #
 # $\exp\left(-\sum_i p_i \ln p_i\right)$ with $p_i = \sigma_i / \sum_j \sigma_j$ and $\sigma$ the singular values.
 

@@ -12,7 +12,15 @@
 # - write the linear evaluation of a frozen ResNet-50;
 # - name the ways in which a probe lies.
 #
-# **Time**: 30 min to read, 2 min to run on 2 cores. **Prerequisites**: notebooks 00 and 04.
+# **Time**: 30 min to read, 2 min to run on 2 cores, 19 min for the exercises.
+# **Prerequisites**: notebooks 00 and 04.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
@@ -603,7 +611,9 @@ assert abs(right["L-BFGS"] - fit.accuracy) < 0.002
 # features at every pass, so they cannot be kept. On the smaller sets it extracts features once, without augmentation, and
 # fits by L-BFGS (B.8.1). With features that fit in memory, L-BFGS has no rate and no number of passes to choose.
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 1 (two lines, 3 min): freeze
+# ### Exercise 1: freeze
+#
+# Difficulty 1 of 5, 3 min, two lines.
 
 
 # %% tags=["exercise"] slideshow={"slide_type": "-"}
@@ -633,7 +643,9 @@ exercises.check_freeze(my_freeze)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 2 (5 lines, 8 min): extract features
+# ### Exercise 2: extract features
+#
+# Difficulty 2 of 5, 8 min, 5 lines.
 #
 # You may leave the encoder in evaluation mode; the package's `embed` is stricter and puts every mode back.
 
@@ -667,7 +679,9 @@ exercises.check_extract_features(my_extract)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Exercise 3 (6 lines, 8 min): a stratified label budget
+# ### Exercise 3: a stratified label budget
+#
+# Difficulty 3 of 5, 8 min, 6 lines.
 #
 # One per cent of the labels must mean one per cent of **each class**, and at least one picture of each.
 

@@ -10,8 +10,15 @@
 # - answer at three depths: 30 seconds, 2 minutes, whiteboard;
 # - mark your own answers by a rubric.
 #
-# **Time**: 10 min to read, under 1 min to run, 60 min for the exercises, 45 min for each mock interview. **Prerequisites**:
+# **Time**: 10 min to read, under 1 min to run, 55 min for the exercises, 45 min for each mock interview. **Prerequisites**:
 # notebooks 00 to 06. Any section can be run right after the set-up cell.
+
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
 
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
@@ -32,7 +39,7 @@ print(f"{len(interview.questions())} questions on {len(interview.topics())} topi
 # ## 1. NT-Xent on a whiteboard
 #
 # Close the other notebooks. Start the clock, write the loss from memory, and speak while you write: an interviewer hears how
-# you think. Allow fifteen minutes. Then run the check, read the clock and mark yourself by the rubric.
+# you think (difficulty 4 of 5, 15 min). Then run the check, read the clock and mark yourself by the rubric.
 
 # %%
 clock.restart()
@@ -88,7 +95,7 @@ print(clock)
 #
 # Each program below has one classic bug, most of them found in published code, and prints a symptom. Find it, then write the
 # mended function in the stub under it. The check tells you which mistake is left; hand in the program unchanged, and it tells
-# you which bug it is. Four minutes each.
+# you which bug it is (difficulty 2 of 5, 4 min each).
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Bug 1: the perfect pairs

@@ -191,7 +191,9 @@ class SimCLRAugment(nn.Module):
         ).to(device)
 
     @plain_settings()
-    def apply(self, x: Tensor, parameters: AugmentParameters | None = None) -> Tensor:  # type: ignore[override]
+    def apply(  # type: ignore[override]  # nn.Module.apply(fn) is something else, and still works
+        self, x: Tensor, parameters: AugmentParameters | None = None
+    ) -> Tensor:
         """Make the views that ``parameters`` describe; nothing here is random.
 
         Args:

@@ -42,4 +42,7 @@ def torchvision_pipeline(size: int, strength: float = 0.5, blur: bool = False) -
         steps.append(
             v2.RandomApply([v2.GaussianBlur(blur_kernel_size(size), BLUR_SIGMA)], p=BLUR_PROBABILITY)
         )
-    return v2.Compose([*steps, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    pipeline: Callable[[object], Tensor] = v2.Compose(
+        [*steps, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    )
+    return pipeline

@@ -1,7 +1,7 @@
 """Profiles: what to train, on which machine, at what cost. A profile is data; the code path is one.
 
-The profile is chosen from the machine: ``gpu`` where torch finds CUDA or MPS, else ``laptop``. The
-environment variable ``SIMCLR_EDU_PROFILE`` overrides the choice.
+The profile is ``laptop`` on every machine, one with a GPU included, so that the course is the same
+everywhere; ``gpu`` is asked for, by the environment variable ``SIMCLR_EDU_PROFILE``.
 """
 
 import os
@@ -13,6 +13,7 @@ import torch
 from simclr_edu import __version__
 from simclr_edu._checks import check_choice
 from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu.home import home_problem
 from simclr_edu.pretrain import PretrainConfig
 
 
@@ -27,7 +28,7 @@ class Profile:
 
 LAPTOP = Profile(
     name="laptop",
-    config=PretrainConfig(),
+    config=PretrainConfig(device="cpu"),
     cost="CPU only, no network; the main pretraining run takes a minute or two on 2 cores",
 )
 
@@ -58,22 +59,36 @@ PROFILES = {profile.name: profile for profile in (LAPTOP, GPU)}
 
 
 def current_profile() -> Profile:
-    """The profile for this machine, or the one that ``SIMCLR_EDU_PROFILE`` names.
+    """``laptop``, or the profile that ``SIMCLR_EDU_PROFILE`` names.
 
     The GPU profile asks for bfloat16 only where the device has it, and compiles only for CUDA.
 
     Raises:
         ValueError: ``SIMCLR_EDU_PROFILE`` names no profile.
     """
-    device = pick_device("auto")
-    asked = os.environ.get("SIMCLR_EDU_PROFILE")
-    name = asked or ("laptop" if device.type == "cpu" else "gpu")
-    check_choice(name, "SIMCLR_EDU_PROFILE", PROFILES)
+    name = check_choice(os.environ.get("SIMCLR_EDU_PROFILE") or "laptop", "SIMCLR_EDU_PROFILE", PROFILES)
     profile = PROFILES[name]
     if name == "gpu":
+        device = pick_device("auto")
         amp = "bf16" if bf16_is_fast(device) else "off"
         profile = replace(profile, config=replace(profile.config, amp=amp, compile=device.type == "cuda"))
     return profile
+
+
+def gpu_note() -> str:
+    """What to know about a GPU that is there and not used, or asked for and not there; else nothing."""
+    device, asked = pick_device("auto"), current_profile().name == "gpu"
+    if asked and device.type == "cpu":
+        return (
+            "no GPU is there: this profile trains for days on a CPU, for which SIMCLR_EDU_PROFILE=laptop is"
+        )
+    if asked or device.type == "cpu":
+        return ""
+    kind = {"cuda": "CUDA", "mps": "Apple"}[device.type]
+    return (
+        f"a GPU ({kind}) is there and not used, so that the course is the same on every machine; "
+        "SIMCLR_EDU_PROFILE=gpu (make course PROFILE=gpu) asks for it"
+    )
 
 
 def device_name(device: torch.device) -> str:
@@ -86,11 +101,12 @@ def device_name(device: torch.device) -> str:
 
 
 def describe(seed: int = 0) -> str:
-    """What this notebook runs on and what it will cost, in two lines: profile, device, versions, seed."""
+    """What this notebook runs on and what it will cost: profile, device, versions, seed; what is amiss."""
     profile = current_profile()
     device = pick_device(profile.config.device)
-    return (
+    lines = (
         f"profile {profile.name} | {device_name(device)} | Python {platform.python_version()} | "
         f"torch {torch.__version__} | simclr_edu {__version__} | seed {seed}\n"
         f"cost: {profile.cost}"
     )
+    return "\n".join(filter(None, (lines, gpu_note(), home_problem())))

@@ -15,7 +15,7 @@ from typing import Any
 from simclr_edu._checks import check_fraction
 from simclr_edu._locks import in_turn_on
 from simclr_edu.checkpoints import atomic_file
-from simclr_edu.home import home_folder
+from simclr_edu.home import WAY_OUT, HomeError, home_folder, writable_home
 
 # The order in which the course tells its story; a row belongs to the first of these that begins its name.
 STORY = (
@@ -119,6 +119,7 @@ def record(
         TypeError: a value is not a number, or a text is not a string.
         ValueError: an accuracy outside 0 to 1, a number that is not finite, no value at all, an empty name;
             or ``results.json`` is damaged, in which case it is left as it is.
+        HomeError: the home folder may not be written.
         FolderInUseError: another process has held the table for a minute.
     """
     for what, text in (("name", name), ("notebook", notebook), ("profile", profile)):
@@ -215,8 +216,10 @@ def _read() -> dict[str, dict[str, Any]]:
     path = _path()
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise HomeError(f"{path} cannot be read ({error.strerror}): {WAY_OUT}") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise ValueError(f"{path} is damaged ({error}); delete it to start with an empty table") from error
     if not isinstance(stored, dict) or not all(_is_row(row) for row in stored.values()):
@@ -234,5 +237,6 @@ def _is_row(row: object) -> bool:
 
 def _write(stored: dict[str, dict[str, Any]]) -> None:
     """Replace the file whole, so that a kernel stopped here leaves the old table or the new one."""
+    writable_home()
     with atomic_file(_path()) as file:
         file.write(json.dumps(stored, indent=1, ensure_ascii=False).encode())

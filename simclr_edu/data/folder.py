@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ def load_folder(name: str, image_size: int | None) -> ImageSet:
     )
 
 
+T = TypeVar("T")
 _Split = tuple[list[Path], Tensor]  # files and their labels
 
 
@@ -125,7 +127,7 @@ def _flatten(classes: dict[str, list[Path]]) -> _Split:
 def _default_size(files: list[Path]) -> int:
     """The shorter side that all images share, if it is moderate; else the ImageNet side."""
 
-    def sides(file: Path) -> tuple[int, int]:
+    def sides(number: int, file: Path) -> tuple[int, int]:
         with Image.open(file, formats=_FORMATS) as image:  # reads the header only
             short, long = sorted(image.size)  # a camera held upright counts as the same
             return short, long
@@ -139,36 +141,34 @@ def _decode_all(files: list[Path], size: int) -> Tensor:
     """Decode images into uint8 ``(N, 3, size, size)``."""
     images = np.empty((len(files), 3, size, size), dtype=np.uint8)
 
-    def decode(numbered: tuple[int, Path]) -> None:
-        with Image.open(numbered[1], formats=_FORMATS) as image:
+    def decode(number: int, file: Path) -> None:
+        with Image.open(file, formats=_FORMATS) as image:
             # JPEG can be decoded at a half, quarter or eighth of its size, many times faster; twice
             # the side that is wanted leaves the antialiasing to the resize.
             image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
-            images[numbered[0]] = np.asarray(centre_square(_to_rgb(image), size)).transpose(2, 0, 1)
+            images[number] = np.asarray(centre_square(_to_rgb(image), size)).transpose(2, 0, 1)
 
-    _in_parallel(decode, list(enumerate(files)), path_of=lambda numbered: numbered[1])
+    _in_parallel(decode, files)
     return torch.from_numpy(images)
 
 
-def _in_parallel(
-    function: Callable, items: list, path_of: Callable = lambda item: item, chunk: int = 64
-) -> list:
-    """Apply ``function`` to every item in threads; images that fail are named together in one DataError."""
+def _in_parallel(function: Callable[[int, Path], T], files: list[Path], chunk: int = 64) -> list[T]:
+    """``function(number, file)`` of every file, in threads; one DataError names those that fail."""
     failures: list[tuple[Path, BaseException]] = []
 
-    def work(start: int) -> list:
+    def work(start: int) -> list[T]:
         results = []
-        for item in items[start : start + chunk]:
+        for number, file in enumerate(files[start : start + chunk], start):
             try:
-                results.append(function(item))
+                results.append(function(number, file))
             except Exception as error:  # Pillow raises nearly anything on damaged files
-                failures.append((path_of(item), error))
+                failures.append((file, error))
         return results
 
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)  # Pillow decodes outside the interpreter lock
     try:
-        parts = list(pool.map(work, range(0, len(items), chunk)))
+        parts = list(pool.map(work, range(0, len(files), chunk)))
     finally:
         pool.shutdown(cancel_futures=True)
     if failures:

@@ -24,7 +24,7 @@ from simclr_edu.data.torchvision_sets import (
     torchvision_class,
     unpacked_files,
 )
-from simclr_edu.home import data_folder
+from simclr_edu.home import HomeError, data_folder
 
 _N_SHAPES_TRAIN, _N_SHAPES_TEST = 10_000, 2_000
 _SHAPES_TRAIN_SEED, _SHAPES_TEST_SEED = 0, 1_000_000  # far apart: a renderer may count up from its seed
@@ -77,7 +77,8 @@ def load_images(
         return load_folder(name, image_size)
     if name not in _LOADERS:
         raise DataError(f"{_unknown(name)}; choose one of {', '.join(DATASET_NAMES)} or folder:PATH")
-    return _LOADERS[name](name, data_folder(root), bool(download), image_size)
+    kept = data_folder(root) if name in TORCHVISION_SETS else Path()  # what is drawn needs no folder
+    return _LOADERS[name](name, kept, bool(download), image_size)
 
 
 def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, str]:
@@ -85,9 +86,12 @@ def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, 
 
     Files are looked for, not read: a damaged one shows when the set is loaded.
     """
-    folder = data_folder(root)
     drawn = dict.fromkeys(("shapes", "shapes_easy"), "drawn on the spot")
     found = drawn | {"digits": "bundled with scikit-learn"}
+    try:
+        folder = data_folder(root)
+    except HomeError:  # then nothing is kept either
+        return found
     for name in TORCHVISION_SETS:
         dataset = torchvision_class(name)
         if all((folder / file).is_file() for file, _ in unpacked_files(dataset)):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_int, check_labels, check_tensor
+from simclr_edu._checks import check_finite, check_int, check_labels, check_tensor
 from simclr_edu._settings import check_default_dtype, plain_settings
 from simclr_edu.data.silhouettes import SILHOUETTES
 
@@ -191,9 +191,7 @@ def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int
         value = check_tensor(factors[name], f"factors[{name!r}]").to("cpu", torch.float32)
         if value.shape != (n,):
             raise ValueError(f"factors[{name!r}] must have shape ({n},), got {tuple(value.shape)}")
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"factors[{name!r}] must be finite, got NaN or infinity")
-        f[name] = value
+        f[name] = check_finite(value, f"factors[{name!r}]")
     if bool((f["scale"] <= 0).any()):
         raise ValueError(f"factors['scale'] must be greater than 0, got {float(f['scale'].min())}")
 

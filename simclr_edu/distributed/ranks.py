@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -137,7 +137,7 @@ def on_rank0(function: Callable[[], T]) -> T:
     Raises:
         ElsewhereError: on the other ranks, where ``function`` raised on rank 0, which raises that error.
     """
-    value: Any = None
+    value = cast(T, None)  # rank 0 has one, and gives it to all
     with agreed():
         if rank() == 0:
             value = function()
@@ -152,7 +152,7 @@ def in_turn(function: Callable[[], T]) -> T:
     Raises:
         ElsewhereError: as in :func:`agreed`.
     """
-    value: Any = None
+    value = cast(T, None)  # until this rank's turn, which comes
     mine = 0 if rank() == 0 else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     for turn in range(3 if is_distributed() else 1):
         with agreed():

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -33,14 +34,23 @@ class _Normalise(torch.autograd.Function):
     """``(x - mean) / sqrt(var + eps) * weight + bias``, where mean and var depend on every rank's ``x``."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, mean, variance, count, eps):
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor,
+        variance: Tensor,
+        count: Tensor,
+        eps: float,
+    ) -> Tensor:
         scale = (variance + eps).rsqrt()  # (C,)
         ctx.save_for_backward(x, weight, mean, scale, count)
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, count = ctx.saved_tensors
         along = (1, -1) + (1,) * (x.ndim - 2)  # to broadcast (C,) over (B, C, ...)
         over = [d for d in range(x.ndim) if d != 1]
@@ -59,7 +69,10 @@ class _Normalise(torch.autograd.Function):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """BatchNorm over the global batch, for tensors on a CPU, which torch's own refuses.
+    """BatchNorm over the global batch, for tensors on a CPU.
+
+    torch's own refuses them, 2.13 included: "SyncBatchNorm expected input tensor to be on GPU or XPU or
+    privateuseone". On CUDA torch's own is what runs, see :func:`synchronised_batch_norm`.
 
     Parameters, buffers and result are those of ``nn.BatchNorm1d``, ``2d`` and ``3d`` on the batches of all
     ranks put together; in eval mode, and with one process, it is one of these. Ioffe & Szegedy 2015 (arXiv
@@ -70,7 +83,8 @@ class SyncBatchNorm(_BatchNorm):
         if input.ndim < 2:
             raise ValueError(f"BatchNorm needs a batch of shape (B, C, ...), got {tuple(input.shape)}")
 
-    @torch.compiler.disable  # collectives of an autograd function cannot be traced
+    # Collectives of an autograd function cannot be traced.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no types
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(B, C, ...)``; in training mode a collective."""
         if not (self.training and is_distributed()):
@@ -81,13 +95,16 @@ class SyncBatchNorm(_BatchNorm):
         mean, variance, count = _statistics(wide)
         if count <= 1:
             raise ValueError(f"BatchNorm needs more than 1 value a channel, got {tuple(input.shape)}")
-        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            kept = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum  # type: ignore[arg-type]
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), kept)
+        means, variances, seen = self.running_mean, self.running_var, self.num_batches_tracked
+        if self.track_running_stats and means is not None and variances is not None and seen is not None:
+            seen.add_(1)
+            kept = 1 / float(seen) if self.momentum is None else self.momentum
+            means.lerp_(mean.to(means.dtype), kept)
             unbiased = variance * (count / (count - 1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), kept)
-        return _Normalise.apply(input, self.weight, self.bias, mean, variance, count, self.eps)
+            variances.lerp_(unbiased.to(variances.dtype), kept)
+        affine = (self.weight, self.bias)
+        out: Tensor = _Normalise.apply(input, *affine, mean, variance, count, self.eps)  # type: ignore[no-untyped-call]  # torch's
+        return out
 
 
 class _CudaSyncBatchNorm(nn.SyncBatchNorm):

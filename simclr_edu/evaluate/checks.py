@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_finite, check_matrix
+from simclr_edu._checks import check_finite, check_matrix, check_same_width
 
 
 def accuracy_of(predictions: Tensor, labels: Tensor) -> float:
@@ -16,18 +16,13 @@ def check_features_pair(train_x: Tensor, test_x: Tensor) -> tuple[Tensor, Tensor
     for name, x in (("train_x", train_x), ("test_x", test_x)):
         pair.append(check_finite(check_matrix(x, name).detach().float(), name))
     train, test = pair
-    if train.shape[1] != test.shape[1]:
-        raise ValueError(
-            f"train_x and test_x must have the same width, got {train.shape[1]} and {test.shape[1]}"
-        )
-    if train.device != test.device:
-        raise ValueError(f"train_x and test_x must be on one device, got {train.device} and {test.device}")
+    check_same_width(train, test, "train_x", "test_x")
     return train, test
 
 
 def check_classes(train_y: Tensor, test_y: Tensor) -> Tensor:
     """The classes of the training labels (C,), if a classifier can be fitted to them and scored."""
-    classes = train_y.unique()
+    classes: Tensor = train_y.unique()
     if len(classes) < 2:
         raise ValueError(f"the training labels must have at least 2 classes, got only {classes.tolist()}")
     unseen = test_y[~torch.isin(test_y, classes)].unique()

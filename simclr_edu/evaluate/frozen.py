@@ -109,11 +109,11 @@ def to_unit_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 
 def select_level(output: Any, level: str) -> Tensor:
     """h or z of what an encoder returned."""
-    if isinstance(output, tuple) and len(output) == 2:
-        return output[LEVELS.index(level)]
-    if level != "h":
+    pair = isinstance(output, tuple) and len(output) == 2
+    if level != "h" and not pair:
         raise ValueError(f"level {level} needs a model that returns (h, z), got {type(output).__name__}")
-    return output
+    chosen: Tensor = output[LEVELS.index(level)] if pair else output
+    return chosen
 
 
 def _check_features(features: Any, batch: int) -> None:

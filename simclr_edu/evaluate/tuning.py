@@ -14,6 +14,7 @@ from simclr_edu._checks import check_choice, check_fraction, check_int, check_po
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
+from simclr_edu.device import seeded
 from simclr_edu.evaluate.checks import accuracy_of, check_classes
 from simclr_edu.evaluate.frozen import (
     check_encoder,
@@ -27,6 +28,7 @@ from simclr_edu.evaluate.frozen import (
 from simclr_edu.evaluate.labels import labelled_rows, stratified_folds
 from simclr_edu.evaluate.probe import confusion_matrix, fit_linear
 from simclr_edu.pretrain import PretrainConfig
+from simclr_edu.pretrain.schedule import warmup_cosine
 
 # Steps that fine-tuning takes at least, however few the labels.
 _LEAST_STEPS = 4000
@@ -73,7 +75,9 @@ class _Classifier(nn.Module):
         self.head = nn.Linear(feature_dim, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(select_level(self.encoder(x), "h").to(self.head.weight.dtype))  # (B, C)
+        h = select_level(self.encoder(x), "h").to(self.head.weight.dtype)
+        logits: Tensor = self.head(h)  # (B, C)
+        return logits
 
 
 @plain_settings(gradients=True)
@@ -173,8 +177,7 @@ def fine_tune(
         steps = max(_LEAST_STEPS, 10 * steps_per_epoch)
     generator = torch.Generator().manual_seed(seed)
     # Weights of the head and any dropout draw on torch's global state: on a fork of it.
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, where):
         model = _classifier(encoder, train_x[:1], int(train_y.max()) + 1, where)
         if head == "probe":
             _start_from_probe(model, fit_x, fit_y, seed)
@@ -183,7 +186,7 @@ def fine_tune(
             {"params": list(model.encoder.parameters()), "lr": lr * encoder_lr},
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share_of_peak(steps))
         history: list[dict[str, Any]] = []
         for done in range(0, steps, steps_per_epoch):  # the last epoch may be cut short
             epoch = done // steps_per_epoch + 1
@@ -237,16 +240,11 @@ def _classifier(encoder: nn.Module, image: Tensor, num_classes: int, device: tor
     return model.requires_grad_(True)
 
 
-def _warmup_cosine(steps: int) -> Callable[[int], float]:
+def _share_of_peak(steps: int) -> Callable[[int], float]:
     """Share of the peak learning rate at a step: linear over the first 5%, then a cosine to 0."""
     warmup = max(1, round(0.05 * steps))
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return share
+    # Counted from 1 going up and from 0 going down: neither the first nor the last step has a rate of 0.
+    return lambda step: warmup_cosine(step + 1 if step < warmup else step, warmup, steps)
 
 
 def _start_from_probe(model: _Classifier, x: Tensor, y: Tensor, seed: int) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simclr_edu import distributed
-from simclr_edu._checks import check_matrix, check_positive
+from simclr_edu._checks import check_matrix, check_positive, check_same_shape
 from simclr_edu.losses.tiled import EPS, nt_xent_tiled
 
 
@@ -15,12 +15,7 @@ def _check_views(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Te
     """Check the inputs; return the two views in the dtype to compute in (float32 or float64)."""
     check_matrix(z1, "z1")
     check_matrix(z2, "z2")
-    if z1.shape != z2.shape:
-        raise ValueError(f"z1 and z2 must have the same shape, got {tuple(z1.shape)} and {tuple(z2.shape)}")
-    if z1.dtype != z2.dtype:
-        raise TypeError(f"z1 and z2 must have the same dtype, got {z1.dtype} and {z2.dtype}")
-    if z1.device != z2.device:
-        raise ValueError(f"z1 and z2 must be on the same device, got {z1.device} and {z2.device}")
+    check_same_shape(z1, z2, "z1", "z2")
     dtype = torch.float64 if z1.dtype == torch.float64 else torch.float32
     return z1.to(dtype), z2.to(dtype), check_positive(temperature, "temperature")
 
@@ -75,7 +70,8 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     and under ``torch.compile`` (as a graph break). A second derivative, ``create_graph=True``, is refused
     with a RuntimeError: use :func:`nt_xent_dense` for one.
     """
-    return nt_xent_tiled(*_check_views(z1, z2, temperature))
+    loss: Tensor = nt_xent_tiled(*_check_views(z1, z2, temperature))
+    return loss
 
 
 class NTXentLoss(nn.Module):

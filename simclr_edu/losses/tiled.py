@@ -1,6 +1,7 @@
 """NT-Xent by tiles of the similarity matrix, with its gradient in closed form."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,13 +110,13 @@ class _NTXent(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z1: Tensor, z2: Tensor, temperature: float, tile: int | None) -> Tensor:
+    def forward(ctx: Any, z1: Tensor, z2: Tensor, temperature: float, tile: int | None) -> Tensor:
         loss, grad = _loss_and_gradient(z1, z2, temperature, with_gradient=True, tile=tile)
         ctx.save_for_backward(grad)
         return loss
 
     @staticmethod
-    def backward(ctx, grad_loss: Tensor):
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         # once_differentiable would let a constant grad_loss pass, and the gradient be taken for constant too.
         if torch.is_grad_enabled():
             raise RuntimeError("nt_xent refuses create_graph=True: for a second derivative use nt_xent_dense")
@@ -124,10 +125,12 @@ class _NTXent(torch.autograd.Function):
         return *(grad[:, k] if ctx.needs_input_grad[k] else None for k in (0, 1)), None, None
 
 
-@torch.compiler.disable  # the loop over tiles would be unrolled; a graph break costs less
+# The loop over tiles would be unrolled; a graph break costs less.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no types
 def nt_xent_tiled(z1: Tensor, z2: Tensor, temperature: float, tile: int | None = None) -> Tensor:
     """:func:`nt_xent` without its checks, and with the side of a tile to choose."""
     with torch.autocast(z1.device.type, enabled=False):
         if torch.is_grad_enabled() and (z1.requires_grad or z2.requires_grad):
-            return _NTXent.apply(z1, z2, temperature, tile)
+            loss: Tensor = _NTXent.apply(z1, z2, temperature, tile)  # type: ignore[no-untyped-call]  # torch's
+            return loss
         return _loss_and_gradient(z1, z2, temperature, with_gradient=False, tile=tile)[0]

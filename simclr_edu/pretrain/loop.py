@@ -132,7 +132,7 @@ def pretrain(
         model, own = _make_model(config, encoder, data.shape[-1], device, stack)
         run = Run(config, model, directory=folder, data_fingerprint=fingerprint)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        model.to(device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's types leave it out
         distributed.copy_from_rank0(model)
         stack.enter_context(distributed.synchronised_batch_norm(model, device))
         _train(run, data, device, list(callbacks), resume, progress, own)
@@ -219,7 +219,9 @@ def _loop(
 ) -> None:
     """Step after step until the run is done."""
     config, device = run.config, next(run.model.parameters()).device
-    model: nn.Module = torch.compile(run.model) if config.compile else run.model  # type: ignore[assignment]
+    model: nn.Module = run.model
+    if config.compile:
+        model = torch.compile(model)  # type: ignore[assignment]  # of a module it is a module
     augment = config.augmentation(config.image_size or batches.side)
     loss_function = NTXentLoss(config.temperature)
     run.model.train()

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from simclr_edu import distributed
+from simclr_edu._progress import tell
 from simclr_edu.checkpoints import list_checkpoints
 from simclr_edu.diagnostics import contrastive_accuracy
 from simclr_edu.pretrain.clock import Clock
@@ -63,6 +64,7 @@ class Recorder:
         """
         self.losses.append(loss)
         self._bar.update()
+        tell(self._clock.share_done())
         if loss.device.type == "cpu" or self.is_due():
             self._check(float(loss), "the loss")
 

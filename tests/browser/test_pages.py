@@ -1,6 +1,7 @@
 """The course as web pages, opened from the disk with no network and no kernel."""
 
 import course
+import markup
 import nbtools
 import pytest
 
@@ -14,7 +15,7 @@ def open_page(watched, tmp_path):
     def open_(path):
         notebook = nbtools.read_notebook(path)
         file = tmp_path / f"{path.stem}.html"
-        file.write_text(course.page(notebook, course.heading(notebook, path.stem)), encoding="utf-8")
+        file.write_text(course.page(notebook, markup.heading(notebook, path.stem)), encoding="utf-8")
         watched.page.goto(file.as_uri())
         return notebook
 
@@ -25,7 +26,7 @@ def open_page(watched, tmp_path):
 def test_page_shows_its_figures_and_formulas_and_asks_nobody(path, watched, open_page):
     notebook = open_page(path)
     page = watched.page
-    assert page.title() == course.heading(notebook, path.stem)
+    assert page.title() == markup.heading(notebook, path.stem)
     broken = page.evaluate(
         """async () => {
             await Promise.all([...document.images].map(image => image.decode().catch(() => null)));

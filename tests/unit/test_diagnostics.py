@@ -266,7 +266,7 @@ def test_pairs_that_do_not_fit_are_refused(function):
         function(rows(3, 4), rows(4, 4))
     with pytest.raises(ValueError, match="same shape"):
         function(rows(3, 4), rows(3, 5))
-    with pytest.raises(TypeError, match="one dtype"):
+    with pytest.raises(TypeError, match="same dtype"):
         function(rows(3, 4), rows(3, 4).double())
     with pytest.raises(TypeError, match=r"torch.Tensor"):
         function(rows(3, 4), [[1.0]])

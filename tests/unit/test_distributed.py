@@ -516,8 +516,8 @@ def test_a_mistake_on_one_rank_ends_all_with_one_to_say_why(ranks, mistake, kind
 def test_a_rank_that_is_killed_does_not_leave_the_other_waiting(tmp_path):
     first, second = launch(__file__, 2, tmp_path, "die")
     try:
-        _, problem = first.communicate(timeout=60)
-        second.wait(timeout=60)
+        _, problem = first.communicate(timeout=TIMEOUT_S)
+        second.wait(timeout=TIMEOUT_S)
     finally:
         first.kill()
         second.kill()

@@ -422,7 +422,8 @@ def test_the_export_of_the_answer_takes_other_batch_sizes(tmp_path, monkeypatch)
             x = torch.rand(n, 3, 32, 32)
             torch.testing.assert_close(program.module()(x), namespace["encoder"](x))
     fixed = torch.export.export(namespace["encoder"], (torch.rand(2, 3, 32, 32),))
-    with pytest.raises(AssertionError, match="Guard failed"):
+    # torch 2.6 and the newest say it differently.
+    with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|Expected input at .*shape\[0\]"):
         fixed.module()(torch.rand(5, 3, 32, 32))
 
 
@@ -481,27 +482,35 @@ def test_a_place_that_does_not_show_the_answer_is_called_related(tmp_path):
         ('topics = ["t"]', "topics = []", "list of topics"),
         ('topics = ["t"]', 'topics = ["t", "u"]', "no question on u"),
         ('topics = ["t"]', "topics = [", "damaged"),
-        ("[[questions]]", "[[others]]", r"must hold \[\[questions\]\]"),
-        ('answer = "Because."', "", r"question 1 \(a\): answer is missing"),
-        ('answer = "Because."', 'answer = " "', "answer must be a text"),
+        ("[[questions]]", "[[others]]", "q.toml: contains unknown field `others`"),
+        ('answer = "Because."', "", r"question 1 \(a\): missing required field `answer`"),
+        ('answer = "Because."', 'answer = " "', "answer must be a text that is not empty, got ' '"),
         ('answer = "Because."', 'answer = "```x"', "code block"),
         ('depth = "30 s"', 'depth = "1 h"', "depth must be one of 30 s, 2 min, whiteboard, got '1 h'"),
         ('topic = "t"', 'topic = "x"', "topic must be one of t"),
         ('part = "warm-up"', 'part = "break"', "part must be one of"),
         ('id = "a"', 'id = "A b"', "id must be"),
-        ('id = "a"', 'id = "a"\nmood = "good"', "mood is not a field"),
-        ('rubric = ["one", "two"]', 'rubric = ["one"]', "rubric must have at least 2"),
-        ('rubric = ["one", "two"]', "rubric = [1, 2]", "rubric must be a list of texts"),
+        ('id = "a"', 'id = "a"\nmood = "good"', "contains unknown field `mood`"),
+        (
+            'rubric = ["one", "two"]',
+            'rubric = ["one"]',
+            r"rubric must be a list of at least 2 texts, got \['one'\]",
+        ),
+        (
+            'rubric = ["one", "two"]',
+            "rubric = [1, 2]",
+            r"rubric must be a list of at least 2 texts, got \[1, 2\]",
+        ),
         ('[["And?", "So."]]', "[]", "follow_ups must be a list of 1 to 2 pairs"),
-        ('[["And?", "So."]]', '[["And?"]]', "list of pairs"),
+        ('[["And?", "So."]]', '[["And?"]]', "follow_ups must be a list of 1 to 2 pairs"),
         ("00_start_here#Recap", "00_start_here", "link must be notebook#heading"),
         ('link = "00_start_here#Recap"', "", "either link or related must be given, got none"),
         ("link =", 'related = "x#y"\nlink =', "got link and related"),
         ('link = "00_start_here#Recap"', "related = 3", "related must be notebook#heading, got 3"),
-        ('right = "yes"', "", "right must be"),
+        ('right = "yes"', "", "right and wrong must be given together"),
         ('right = "yes"', 'right = "no"', "two choices are the same"),
-        (', ["never", "it is"]', "", "wrong must be a list of 3 to 3 pairs"),
-        ('"it is not"', '""', "wrong must be a list of texts"),
+        (', ["never", "it is"]', "", "wrong must be a list of 3 pairs"),
+        ('"it is not"', '""', "wrong must be a list of 3 pairs"),
         (GOOD, GOOD + GOOD.replace('topics = ["t"]', ""), "used twice"),
     ],
 )

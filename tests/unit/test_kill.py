@@ -284,8 +284,8 @@ def test_the_command_line_killed_and_resumed_ends_like_a_call_from_a_notebook(tm
         "--epochs", "20", "--batch-size", "16", "--projection-dim", "8", "--seed", "5", "--log-every", "3",
         "--checkpoint-every", "2", "--device", "cpu", "--quiet",
     ]  # fmt: skip
-    resuming = []
-    dice = random.Random(1)
+    resuming: list[str] = []
+    dice, kills = random.Random(1), 0
     for _ in range(3):
         reached = max((int(p.stem[-8:]) for p in list_checkpoints(tmp_path / "run")), default=0)
         goal = reached + dice.choice((2, 4, 8))
@@ -298,8 +298,11 @@ def test_the_command_line_killed_and_resumed_ends_like_a_call_from_a_notebook(tm
                     break
                 time.sleep(0.001)
             run.kill()
-        assert run.returncode == -signal.SIGKILL, run.returncode
+        # On a busy machine a run may end before this process looks again: one kill less.
+        assert run.returncode in (-signal.SIGKILL, 0), run.returncode
+        kills += run.returncode != 0
         resuming = ["--resume"]
+    assert kills
     done = subprocess.run(command + resuming, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
     summary = json.loads(done.stdout)

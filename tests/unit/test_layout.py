@@ -14,16 +14,19 @@ MODULES = {
     ".".join(("simclr_edu", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+# What anybody may use, and what uses nobody.
 ALWAYS = {
     "_checks",
-    "_downloads",
     "_compat",
+    "_downloads",
     "_locks",
+    "_progress",
     "_randomness",
     "_settings",
-    "home",
+    "cores",
     "device",
-}  # what anybody may use, and what uses nobody
+    "home",
+}
 # Each room, and the rooms that it may import beside those of ALWAYS.
 ROOMS = {
     "augment": set(),
@@ -71,7 +74,7 @@ def test_imports_go_one_way(module):
     elif own:
         assert ours - ALWAYS <= ROOMS[own], f"{module} imports {sorted(ours - ALWAYS - ROOMS[own])}"
     else:
-        assert ours == {"_compat"}
+        assert ours == {"_compat", "cores"}
 
 
 def test_every_room_has_its_place_in_the_plan():

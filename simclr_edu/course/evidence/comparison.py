@@ -26,7 +26,7 @@ from simclr_edu import __version__
 from simclr_edu._checks import check_int
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.data import ImageSet, load_images
-from simclr_edu.device import usable_cores
+from simclr_edu.device import seeded, usable_cores
 from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import fine_tune
 from simclr_edu.home import ASSETS
@@ -127,7 +127,7 @@ def compute(
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        running: dict[Future, Part | str] = {
+        running: dict[Future[float], Part | str] = {
             pool.submit(pretrain_for, config, ps[0], folder): needs for needs, ps in waiting.items()
         }
         running |= {pool.submit(measure, config, p, folder): p for p in missing if p.needs is None}
@@ -190,7 +190,7 @@ def read_results(path: Path, config: Any, measured: str = "accuracy") -> dict[st
         write_results(path, new)
         return new
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         same = old["config"] == settings
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -213,7 +213,8 @@ def _machine() -> dict[str, str]:
 
 def shipped(results: str) -> dict[str, Any]:
     """A results file that comes with the package, with its configuration, machine and date."""
-    return json.loads((ASSETS / results).read_text(encoding="utf-8"))
+    kept: dict[str, Any] = json.loads((ASSETS / results).read_text(encoding="utf-8"))
+    return kept
 
 
 def spread(values: list[float]) -> float:
@@ -248,8 +249,7 @@ def images_of(name: str, size: int | None) -> ImageSet:
 
 def fresh_encoder(settings: PretrainConfig, seed: int) -> nn.Module:
     """The encoder that ``settings`` name, untrained; nobody's random state is moved."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return make_encoder(settings.encoder, settings.stem)
 
 

@@ -161,14 +161,19 @@ def lead_by_seed(results: dict[str, Any], labels: int) -> list[float]:
     ]
 
 
+def cells_of(row: dict[str, Any]) -> list[str]:
+    """A row of the summary as it is written in tables: percent for each of ``METHODS``, then the lead."""
+    scores = [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['std']:.1f}" for m in METHODS]
+    return [*scores, f"{100 * row['lead']:+.1f} ± {100 * row['lead_error']:.1f}"]
+
+
 def table(results: dict[str, Any]) -> str:
     """The summary as lines of text: accuracies in percent, mean and standard deviation over the draws."""
     lines = [
         f"{'labels a class':>14}  " + "  ".join(f"{m:>19}" for m in METHODS) + f"  {'lead of the probe':>17}"
     ]
     for row in summary(results):
-        cells = [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['std']:.1f}" for m in METHODS]
-        lead = f"{100 * row['lead']:+.1f} ± {100 * row['lead_error']:.1f}"
+        *cells, lead = cells_of(row)
         lines.append(
             f"{row['labels'] or 'all':>14}  " + "  ".join(f"{c:>19}" for c in cells) + f"  {lead:>17}"
         )

@@ -5,15 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from simclr_edu._checks import check_fraction, check_int
-from simclr_edu.course.figures.inputs import ArrayLike, as_names, as_pixels, percent, percent_axis, shape_of
+from simclr_edu.course.figures.inputs import (
+    Images,
+    as_names,
+    as_pixels,
+    percent,
+    percent_axis,
+    shape_of,
+)
 from simclr_edu.course.figures.mosaic import draw_mosaic, resized
 from simclr_edu.course.figures.picture import OKABE_ITO, PAGE_WIDTH, Picture, new_figure, styled
 
 
 @styled
-def view_pairs(
-    originals: ArrayLike, views1: ArrayLike, views2: ArrayLike, title: str | None = None
-) -> Picture:
+def view_pairs(originals: Images, views1: Images, views2: Images, title: str | None = None) -> Picture:
     """Show pictures above their two views: each column is one positive pair.
 
     Args:
@@ -41,7 +46,7 @@ def view_pairs(
 
 @styled
 def augmentation_steps(
-    steps: Sequence[tuple[str, ArrayLike]], title: str | None = None, x_label: str = "picture"
+    steps: Sequence[tuple[str, Images]], title: str | None = None, x_label: str = "picture"
 ) -> Picture:
     """Show the same pictures after each step of the augmentation, one row a step.
 
@@ -69,8 +74,8 @@ def augmentation_steps(
 
 @styled
 def colour_histograms(
-    crop_a: ArrayLike,
-    crop_b: ArrayLike,
+    crop_a: Images,
+    crop_b: Images,
     names: Sequence[str] = ("crop A", "crop B"),
     bins: int = 16,
     title: str | None = None,
@@ -96,19 +101,18 @@ def colour_histograms(
     for value, name in ((crop_a, "crop_a"), (crop_b, "crop_b")):
         if getattr(value, "ndim", None) != 3:
             raise ValueError(f"{name} must be one image of shape (3, H, W), got {shape_of(value)}")
-        crops.append(as_pixels(value[None], name)[0])  # type: ignore[call-overload]
+        crops.append(as_pixels(value[None], name)[0])
     names = as_names(names, "names", 2)
     bins = check_int(bins, "bins", 2, 256)
     edges = np.linspace(0, 1, bins + 1)
     shares = np.stack([[np.histogram(c[..., k], edges)[0] / c[..., k].size for k in range(3)] for c in crops])
     overlap = np.minimum(shares[0], shares[1]).sum(axis=1)  # (3,)
-    title = (
-        title or f"{names[0]} and {names[1]}: colour histograms overlap by {percent(float(overlap.mean()))}"
-    )
-    alt = (
-        f"Two crops, and the histograms of their red, green and blue values; they overlap by "
-        f"{percent(overlap[0])}, {percent(overlap[1])} and {percent(overlap[2])}."
-    )
+    mean, (red, green, blue) = percent(float(overlap.mean())), (percent(o) for o in overlap)
+    title = title or f"{names[0]} and {names[1]}: colour histograms overlap by {mean}"
+    alt = f"""
+        Two crops, and the histograms of their red, green and blue values;
+        they overlap by {red}, {green} and {blue}.
+    """
     fig = new_figure(PAGE_WIDTH, 3.7, title, alt)
     grid = fig.add_gridspec(2, 4, width_ratios=(0.75, 1, 1, 1))
     colours, styles = (OKABE_ITO["blue"], OKABE_ITO["orange"]), ("-", "--")

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from simclr_edu.course.figures.inputs import ArrayLike, as_accuracies, as_names, as_spread, percent_axis
-from simclr_edu.course.figures.picture import OKABE_ITO, PAGE_WIDTH, Picture, new_figure, styled
+from simclr_edu.course.figures.picture import (
+    OKABE_ITO,
+    PAGE_WIDTH,
+    Picture,
+    new_figure,
+    styled,
+    write_beside_bar,
+)
 
 
 @styled
@@ -46,14 +53,7 @@ def bar_with_error(
     for i, v in enumerate(m):
         end = v + (s[i] if s is not None else 0)
         spread = f" ± {100 * s[i]:.1f}" if s is not None and s[i] else ""
-        ax.annotate(
-            f"{100 * v:.1f}{spread}",
-            (end, i),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            ha="left",
-        )
+        write_beside_bar(ax, f"{100 * v:.1f}{spread}", end, i)
     if guess is not None:
         line = ax.axvline(guess, color=OKABE_ITO["vermilion"], linestyle="--")
         fig.legend([line], ["chance"], loc="outside lower right", frameon=False)  # never on top of a bar

@@ -13,6 +13,7 @@ from simclr_edu._checks import check_int
 from simclr_edu.course.figures.inputs import (
     Array,
     ArrayLike,
+    Images,
     as_array,
     as_classes,
     as_names,
@@ -43,9 +44,9 @@ from simclr_edu.course.figures.picture import (
 
 @styled
 def neighbours_before_after(
-    queries: ArrayLike,
-    before: ArrayLike,
-    after: ArrayLike,
+    queries: Images,
+    before: Images,
+    after: Images,
     same_before: ArrayLike,
     same_after: ArrayLike,
     names: Sequence[str] = ("random encoder", "SimCLR"),
@@ -69,16 +70,14 @@ def neighbours_before_after(
     names = as_names(names, "names", 2)
     shape = tuple(getattr(before, "shape", ()))
     if len(shape) != 5 or shape[0] != len(q) or tuple(getattr(after, "shape", ())) != shape:
-        raise ValueError(
-            f"before and after must both have shape ({len(q)}, K, 3, H, W), got {shape_of(before)} and "
-            f"{shape_of(after)}"
-        )
+        got = f"{shape_of(before)} and {shape_of(after)}"
+        raise ValueError(f"before and after must both have shape ({len(q)}, K, 3, H, W), got {got}")
     if shape[3:] != q.shape[1:3]:
         raise ValueError(f"neighbours must be images of the queries' size, got {shape_of(before)}")
     k, (height, width) = shape[1], q.shape[1:3]
     groups, sames = [], []
     for name, images, same in (("before", before, same_before), ("after", after, same_after)):
-        pixels = as_pixels(images.reshape(-1, *shape[2:]), name)  # type: ignore[union-attr]
+        pixels = as_pixels(images.reshape(-1, *shape[2:]), name)
         groups.append(pixels.reshape(len(q), k, height, width, 3))
         sames.append(as_array(same, f"same_{name}").astype(bool))
         if sames[-1].shape != (len(q), k):
@@ -87,9 +86,8 @@ def neighbours_before_after(
     tiles = np.concatenate([q[:, None], groups[0], gap, groups[1]], axis=1)  # (Q, 2 + 2K, H, W, 3)
     counts = [f"{name}: {int(s.sum())} of {s.size}" for name, s in zip(names, sames, strict=True)]
     title = title or f"Neighbours of the query's class: {'; '.join(counts)} (a cross marks another class)"
-    alt = (
-        f"{len(q)} queries, each with its {k} nearest neighbours. Of the query's class: {'; '.join(counts)}."
-    )
+    found = f"Of the query's class: {'; '.join(counts)}."
+    alt = f"{len(q)} queries, each with its {k} nearest neighbours. {found}"
     blank = [""] * (2 + 2 * k)
     fig, ax, corner = draw_mosaic(tiles, title, alt, column_names=["query", *blank[1:]])
     for r in range(len(q)):
@@ -167,13 +165,12 @@ def before_after_similarity(
         if gains
         else "Pretraining did not separate the classes: no more contrast than before"
     )
-    alt = (
-        f"Two similarity matrices of {len(before)} images sorted by class. Before pretraining the "
-        "mean similarity is "
-        f"{short(means[0][0])} within a class and {short(means[0][1])} between classes; after it, "
-        f"{short(means[1][0])} and "
-        f"{short(means[1][1])}."
-    )
+    (within, between), (within_after, between_after) = [(short(a), short(b)) for a, b in means]
+    alt = f"""
+        Two similarity matrices of {len(before)} images sorted by class.
+        Before pretraining the mean similarity is {within} within a class and {between} between classes;
+        after it, {within_after} and {between_after}.
+    """
     fig = new_figure(PAGE_WIDTH, 5.1, title, alt)
     axes = fig.subplots(1, 2)
     for k, (ax, x, name) in enumerate(zip(axes, (before, after), ("before", "after"), strict=True)):
@@ -361,15 +358,13 @@ def histogram_pair(
     edges = np.linspace(-1, 1, bins + 1)
     shares = [np.histogram(g, edges)[0] / len(g) for g in groups]
     means = [float(g.mean()) for g in groups]
-    title = title or (
-        f"Positives at {short(means[0])} on average, negatives at {short(means[1])}: "
-        f"a gap of {short(means[0] - means[1])}"
-    )
+    (positives, negatives), gap = (short(m) for m in means), short(means[0] - means[1])
+    title = title or f"Positives at {positives} on average, negatives at {negatives}: a gap of {gap}"
     overlap = float(np.minimum(*shares).sum())
-    alt = (
-        f"Histograms of cosine similarity: {len(groups[0])} positive pairs with mean {short(means[0])} and "
-        f"{len(groups[1])} negative pairs with mean {short(means[1])}; they overlap by {percent(overlap)}."
-    )
+    alt = f"""
+        Histograms of cosine similarity: {len(groups[0])} positive pairs with mean {positives}
+        and {len(groups[1])} negative pairs with mean {negatives}; they overlap by {percent(overlap)}.
+    """
     fig = new_figure(PAGE_WIDTH, 4.0, title, alt)
     ax = fig.add_subplot()
     for share, mean, colour, hatch, name in (

@@ -12,6 +12,7 @@ from simclr_edu._checks import check_images, in_unit_range
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
+Images = Tensor | np.ndarray
 
 
 def as_array(value: object, name: str) -> Array:
@@ -90,10 +91,8 @@ def as_classes(labels: object, class_names: object, length: int) -> tuple[Array,
     if (out != values).any():
         raise TypeError("labels must be whole numbers, got fractions")
     if out.min() < 0 or out.max() >= len(names):
-        raise ValueError(
-            f"labels must be from 0 to {len(names) - 1}, one for each class name, got {out.min()} to "
-            f"{out.max()}"
-        )
+        got = f"{out.min()} to {out.max()}"
+        raise ValueError(f"labels must be from 0 to {len(names) - 1}, one for each class name, got {got}")
     return out, names
 
 

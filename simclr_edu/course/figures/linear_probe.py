@@ -149,11 +149,9 @@ def confusion(matrix: ArrayLike, class_names: Sequence[str], title: str | None =
     off = share - np.diag(np.diag(share))
     i, j = np.unravel_index(int(off.argmax()), off.shape)
     worst = f"{names[i]} taken for {names[j]} ({percent(off[i, j])})" if off.max() > 0 else "none"
-    title = title or f"{100 * accuracy:.1f}% correct; commonest confusion: {worst}"
-    alt = (
-        f"Confusion matrix of {len(names)} classes, {100 * accuracy:.1f}% correct; the commonest "
-        f"confusion: {worst}."
-    )
+    correct = f"{100 * accuracy:.1f}% correct"
+    title = title or f"{correct}; commonest confusion: {worst}"
+    alt = f"Confusion matrix of {len(names)} classes, {correct}; the commonest confusion: {worst}."
     fig = new_figure(7.8, 6.6, title, alt)
     ax = fig.add_subplot()
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")

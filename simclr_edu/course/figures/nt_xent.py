@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from simclr_edu._checks import check_choice, check_int, check_positive
 from simclr_edu.course.figures.inputs import (
     ArrayLike,
+    Images,
     as_array,
     as_names,
     as_pixels,
@@ -37,8 +38,8 @@ from simclr_edu.course.figures.softmax import loss_of, softmax_bars, softmax_of
 
 @styled
 def nearest_neighbours(
-    queries: ArrayLike,
-    neighbours: ArrayLike,
+    queries: Images,
+    neighbours: Images,
     similarities: ArrayLike,
     same_class: ArrayLike | None = None,
     title: str | None = None,
@@ -62,7 +63,7 @@ def nearest_neighbours(
     if len(shape) != 5 or shape[0] != len(q):
         raise ValueError(f"neighbours must have shape ({len(q)}, K, 3, H, W), got {shape_of(neighbours)}")
     k = shape[1]
-    near = as_pixels(neighbours.reshape(-1, *shape[2:]), "neighbours")  # type: ignore[union-attr]
+    near = as_pixels(neighbours.reshape(-1, *shape[2:]), "neighbours")
     if near.shape[1:] != q.shape[1:]:
         raise ValueError(f"neighbours must be images of the queries' size, got {shape_of(neighbours)}")
     sim = as_similarities(similarities, "similarities")
@@ -181,18 +182,16 @@ def similarity_matrix(
         positives = x[index, (index + half) % n]
         negative = ~np.eye(n, dtype=bool) & (np.roll(np.eye(n, dtype=bool), half, axis=1) == 0)
         title = title or f"Each row: 1 positive (outlined), {n - 2} negatives, itself left out (crossed)"
-        alt = (
-            f"Cosine similarity matrix of {n} views, {half} pairs: mean similarity "
-            f"{fixed_decimals(positives.mean(), decimals)} over the "
-            f"{n} outlined positives and {fixed_decimals(x[negative].mean(), decimals)} over the negatives; "
-            "the diagonal is crossed out."
-        )
+        alike, unlike = (fixed_decimals(v.mean(), decimals) for v in (positives, x[negative]))
+        alt = f"""
+            Cosine similarity matrix of {n} views, {half} pairs:
+            mean similarity {alike} over the {n} outlined positives and {unlike} over the negatives;
+            the diagonal is crossed out.
+        """
     else:
         title = title or "Cosine similarities: red is alike, blue is opposite"
-        alt = (
-            f"Cosine similarity matrix of {n} rows, from {short(x.min())} to {short(x.max())}, mean "
-            f"{short(x.mean())}."
-        )
+        low, high, mean = short(x.min()), short(x.max()), short(x.mean())
+        alt = f"Cosine similarity matrix of {n} rows, from {low} to {high}, mean {mean}."
     fig = new_figure(7.4 if n <= 16 else 6.9, 6.2, title, alt)
     ax = fig.add_subplot()
     image = ax.imshow(x, **SIMILARITY_STYLE)
@@ -256,16 +255,14 @@ def anchor_softmax(
     weights = np.zeros(n)
     weights[index != i] = softmax_of(x[i, index != i], tau)
     p = int(positives[i])
-    title = title or (
-        f"Anchor {i}, temperature {tau:.3g}: its loss is -ln({short(weights[p])}) = {short(losses[i])}, "
-        f"the batch's {short(losses.mean())}"
-    )
-    alt = (
-        f"Similarity matrix of {n} views with the row of anchor {i} framed; beside it the softmax of "
-        "that row at "
-        f"temperature {tau:.3g}: the positive, candidate {p}, weighs {short(weights[p])}. Mean loss "
-        f"{short(losses.mean())}."
-    )
+    weight, loss, mean = short(weights[p]), short(losses[i]), short(losses.mean())
+    own = f"its loss is -ln({weight}) = {loss}"
+    title = title or f"Anchor {i}, temperature {tau:.3g}: {own}, the batch's {mean}"
+    alt = f"""
+        Similarity matrix of {n} views with the row of anchor {i} framed;
+        beside it the softmax of that row at temperature {tau:.3g}:
+        the positive, candidate {p}, weighs {weight}. Mean loss {mean}.
+    """
     fig = new_figure(PAGE_WIDTH, 4.4, title, alt, constrained=False)
     ax = fig.add_axes((0.07, 0.14, 0.37, 0.37 * PAGE_WIDTH / 4.4))
     ax.imshow(x, **SIMILARITY_STYLE, aspect="auto")
@@ -304,9 +301,8 @@ def loss_floor(num_pairs: int | None = None, max_pairs: int = 8192, title: str |
     marks = [m for m in marks if m <= top]
     title = title or "Guessing costs ln(2N - 1): losses of different batch sizes do not compare"
     values = ", ".join(f"{math.log(2 * m - 1):.2f} at N = {m}" for m in marks)
-    alt = (
-        f"The loss of a guessing encoder, ln(2N - 1), rises with the logarithm of the batch size N: {values}."
-    )
+    rises = "rises with the logarithm of the batch size N"
+    alt = f"The loss of a guessing encoder, ln(2N - 1), {rises}: {values}."
     fig = new_figure(PAGE_WIDTH, 4.0, title, alt, constrained=False)
     height = fig.get_figheight()
     ax = fig.add_axes((0.08, 0.65 / height, 0.88, 1 - 1.15 / height))

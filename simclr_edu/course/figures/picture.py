@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -123,7 +124,8 @@ def show(fig: Figure) -> None:
     from IPython.display import display
 
     page = to_html(fig)
-    display({"text/html": page, "text/plain": f"[figure] {fig.alt_text}"}, raw=True)  # type: ignore[attr-defined]
+    alt = getattr(fig, "alt_text", "")  # any Figure may be given one; to_html refuses those without
+    display({"text/html": page, "text/plain": f"[figure] {alt}"}, raw=True)
 
 
 def new_figure(width: float, height: float, title: str, alt: str, constrained: bool = True) -> Picture:
@@ -156,6 +158,11 @@ def styled(function: Callable[..., Picture]) -> Callable[..., Picture]:
             return function(*args, **kwargs)
 
     return wrapper
+
+
+def write_beside_bar(ax: Axes, text: str, end: float, row: int) -> None:
+    """Write a bar's value to the right of where it ends."""
+    ax.annotate(text, (end, row), xytext=(6, 0), textcoords="offset points", va="center", ha="left")
 
 
 # 64 colours, 0.03 apart: more would not be seen, and make the picture file several times larger.

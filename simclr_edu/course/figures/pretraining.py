@@ -17,7 +17,15 @@ from simclr_edu.course.figures.inputs import (
     percent_axis,
     short,
 )
-from simclr_edu.course.figures.picture import GRAY, OKABE_ITO, PAGE_WIDTH, Picture, new_figure, styled
+from simclr_edu.course.figures.picture import (
+    GRAY,
+    OKABE_ITO,
+    PAGE_WIDTH,
+    Picture,
+    new_figure,
+    styled,
+    write_beside_bar,
+)
 
 _MANY = 60  # logged values above which a curve is drawn thin, with its running mean
 
@@ -28,7 +36,8 @@ def _running_mean(y: Array) -> Array:
     total = np.concatenate([[0.0], np.cumsum(y)])
     i = np.arange(1, len(y) + 1)
     start = np.maximum(0, i - window)
-    return (total[i] - total[start]) / (i - start)
+    means: Array = (total[i] - total[start]) / (i - start)
+    return means
 
 
 def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array] | None:
@@ -168,10 +177,8 @@ def learning_rate(lrs: ArrayLike, steps_per_epoch: int | None = None, title: str
     x = np.arange(len(y)) / per
     peak = int(y.argmax())
     title = title or f"Warm-up to {y[peak]:.3g} at {unit} {x[peak]:.3g}, then decay to {y[-1]:.2g}"
-    alt = (
-        f"The learning rate starts at {y[0]:.3g}, peaks at {y[peak]:.3g} at {unit} {x[peak]:.3g}, "
-        f"ends at {y[-1]:.2g}."
-    )
+    top = f"peaks at {y[peak]:.3g} at {unit} {x[peak]:.3g}"
+    alt = f"The learning rate starts at {y[0]:.3g}, {top}, ends at {y[-1]:.2g}."
     fig = new_figure(PAGE_WIDTH, 3.6, title, alt)
     ax = fig.add_subplot()
     ax.plot(x, y, color=OKABE_ITO["blue"])
@@ -210,14 +217,7 @@ def throughput_bars(
     ax.barh(y, v, color=colours, height=0.7)
     for i, x in enumerate(v):
         text = f"{x:,.0f}" if x >= 10 else f"{x:.3g}"
-        ax.annotate(
-            f"{text} ({x / v[slow]:.1f} x)",
-            (x, i),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            ha="left",
-        )
+        write_beside_bar(ax, f"{text} ({x / v[slow]:.1f} x)", x, i)
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel=unit, xlim=(0, v.max() * 1.25))

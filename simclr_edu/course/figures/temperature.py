@@ -60,10 +60,8 @@ def softmax_row(
     weights = [softmax_of(s, t) for t in taus]
     title = title or "The lower the temperature, the more weight on the most similar candidates"
     parts = ", ".join(f"{short(w[k])} at temperature {t:g}" for t, w in zip(taus, weights, strict=True))
-    alt = (
-        f"Similarities of one anchor to {len(s)} candidates; the positive, at {short(s[k])}, gets "
-        f"softmax weight {parts}."
-    )
+    positive = f"the positive, at {short(s[k])}, gets softmax weight {parts}"
+    alt = f"Similarities of one anchor to {len(s)} candidates; {positive}."
     rows = 1 + len(taus)
     fig = new_figure(PAGE_WIDTH, 1.1 + 1.2 * rows, title, alt, constrained=False)
     height = fig.get_figheight()
@@ -156,10 +154,8 @@ def gradient_share(
     names = ["their number", *(f"gradient, temperature {t:g}" for t in taus)]
     title = title or "At a low temperature the hardest negatives carry nearly all of the gradient"
     parts = ", ".join(f"{percent(r[0])} at temperature {t:g}" for t, r in zip(taus, shares[1:], strict=True))
-    alt = (
-        f"Of {len(s)} negatives the {first} most similar to the anchor, {percent(shares[0, 0])} of them, "
-        f"carry this share of the gradient: {parts}."
-    )
+    hardest = f"the {first} most similar to the anchor, {percent(shares[0, 0])} of them"
+    alt = f"Of {len(s)} negatives {hardest}, carry this share of the gradient: {parts}."
     fig = new_figure(PAGE_WIDTH, 1.9 + 0.5 * len(names), title, alt)
     ax = fig.add_subplot()
     _share_bars(ax, shares, names)
@@ -208,16 +204,12 @@ def temperature_effect(
         ]
     )
     loss = float(loss_of(s[None], np.array([k]), tau)[0])
-    title = (
-        title
-        or f"Temperature {tau:.3g}: the positive weighs {short(weights[place])}, so the loss is {short(loss)}"
-    )
-    alt = (
-        f"At temperature {tau:.3g} the positive has softmax weight {short(weights[place])} among "
-        f"{len(s)} candidates, "
-        f"and the hardest {percent(shares[0, 0])} of the negatives carry {percent(shares[1, 0])} of "
-        "the gradient."
-    )
+    weight, hardest, carried = short(weights[place]), percent(shares[0, 0]), percent(shares[1, 0])
+    title = title or f"Temperature {tau:.3g}: the positive weighs {weight}, so the loss is {short(loss)}"
+    alt = f"""
+        At temperature {tau:.3g} the positive has softmax weight {weight} among {len(s)} candidates,
+        and the hardest {hardest} of the negatives carry {carried} of the gradient.
+    """
     fig = new_figure(PAGE_WIDTH, 4.6, title, alt, constrained=False)
     ax = fig.add_axes((0.14, 0.49, 0.84, 0.38))
     x = np.arange(len(s))

@@ -1,27 +1,27 @@
 """The questions, their answers and where the course shows them: read and checked."""
 
-import re
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
 
 from simclr_edu._checks import check_choice
 from simclr_edu.home import ASSETS
 
 QUESTIONS_FILE = ASSETS / "interview.toml"
-DEPTHS = ("30 s", "2 min", "whiteboard")
-PARTS = ("warm-up", "concept", "coding", "debugging", "design")
+Depth = Literal["30 s", "2 min", "whiteboard"]
+Part = Literal["warm-up", "concept", "coding", "debugging", "design"]
+DEPTHS: tuple[str, ...] = get_args(Depth)
+PARTS: tuple[str, ...] = get_args(Part)
 
 # Every mock interview asks each of these once: what SimCLR cannot be explained without.
 CORE_TOPICS = ("NT-Xent", "temperature", "projection head", "augmentation", "evaluation")
 CHOICES = 4
-_TEXTS = ("id", "topic", "depth", "part", "question", "answer")
-_PLACES = ("link", "related")
-_OPTIONAL = (*_PLACES, "right", "wrong", "stem", "figures", "check")
 
 
 class InterviewError(ValueError):
@@ -85,6 +85,81 @@ class Question:
         return f"{self.notebook}.ipynb#{quote(self.heading.replace(' ', '-'))}"
 
 
+# The format of the file. A description completes the sentence "FIELD must be ...", which an author reads.
+_Text = Annotated[str, Meta(pattern=r"\S", description="a text that is not empty")]
+_Pair = tuple[_Text, _Text]
+_Place = Annotated[str, Meta(pattern=r"^[^#]+#\s*\S", description="notebook#heading")]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    topics: Annotated[tuple[_Text, ...], Meta(min_length=1, description="the list of topics, each a text")]
+    questions: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, description="[[questions]]")]
+
+
+class _Card(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    id: Annotated[
+        str, Meta(pattern=r"^[a-z0-9-]+\Z", description="of lower-case letters, digits and hyphens")
+    ]
+    topic: _Text
+    depth: Annotated[Depth, Meta(description=f"one of {', '.join(DEPTHS)}")]
+    part: Annotated[Part, Meta(description=f"one of {', '.join(PARTS)}")]
+    question: _Text
+    answer: _Text
+    rubric: Annotated[tuple[_Text, ...], Meta(min_length=2, description="a list of at least 2 texts")]
+    follow_ups: Annotated[
+        tuple[_Pair, ...], Meta(min_length=1, max_length=2, description="a list of 1 to 2 pairs of texts")
+    ]
+    link: _Place | None = None
+    related: _Place | None = None
+    right: _Text | None = None
+    wrong: Annotated[
+        tuple[_Pair, _Pair, _Pair] | None,
+        Meta(description=f"a list of {CHOICES - 1} pairs of texts, each a choice and why it is wrong"),
+    ] = None
+    stem: _Text | None = None
+    figures: Annotated[tuple[dict[str, Any], ...], Meta(description="a list of tables")] = ()
+    check: _Text | None = None
+
+    def __post_init__(self) -> None:
+        places = [key for key in ("link", "related") if getattr(self, key) is not None]
+        if len(places) != 1:
+            got = " and ".join(places) or "none"
+            raise ValueError(f"either link or related must be given, got {got}")
+        if self.answer.count("```") % 2:
+            raise ValueError("a code block of the answer is not closed")
+        if (self.right is None) != (self.wrong is None):
+            raise ValueError("right and wrong must be given together, or neither")
+        if len({choice.text for choice in self.choices}) < len(self.choices):
+            raise ValueError("two choices are the same")
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        if self.right is None or self.wrong is None:
+            return ()
+        return (Choice(self.right), *(Choice(text, why) for text, why in self.wrong))
+
+
+_Format = TypeVar("_Format", _File, _Card)
+
+
+def _read(table: dict[str, Any], kind: type[_Format], name: str) -> _Format:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        # msgspec says such as "Object missing required field `id`" and "Expected `str` - at `$.rubric[0]`".
+        problem, _, place = str(error).removeprefix("Object ").partition(" - at `$.")
+        if place:
+            key = place.rstrip("`").partition("[")[0]
+            problem = f"{key} must be {_description(kind, key)}, got {table[key]!r}"
+        raise InterviewError(f"{name}: {problem}") from error
+
+
+def _description(kind: type, key: str) -> str:
+    hint = get_type_hints(kind, include_extras=True)[key]
+    annotated = hint if hasattr(hint, "__metadata__") else get_args(hint)[0]  # the second: "or None"
+    return str(annotated.__metadata__[-1].description)
+
+
 def load(path: str | Path = QUESTIONS_FILE) -> tuple[Question, ...]:
     """Read and check a file of questions.
 
@@ -99,89 +174,40 @@ def load(path: str | Path = QUESTIONS_FILE) -> tuple[Question, ...]:
         raise InterviewError(f"there is no file of questions at {path}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InterviewError(f"{path.name} is damaged: {error}") from error
-    known = content.get("topics")
-    if not isinstance(known, list) or not known or not all(isinstance(t, str) for t in known):
-        raise InterviewError(f"{path.name} must begin with its list of topics")
-    entries = content.get("questions")
-    if not isinstance(entries, list) or not entries:
-        raise InterviewError(f"{path.name} must hold [[questions]]")
-    made: list[Question] = []
-    for number, entry in enumerate(entries, start=1):
-        question = _question(entry, f"question {number} ({entry.get('id', 'without id')})", known)
-        if any(question.id == other.id for other in made):
-            raise InterviewError(f"question {number}: the id {question.id!r} is used twice")
-        made.append(question)
-    if unused := [topic for topic in known if all(q.topic != topic for q in made)]:
-        raise InterviewError(f"{path.name} has no question on {', '.join(unused)}")
-    return tuple(made)
+    file = _read(content, _File, path.name)
+    made: dict[str, Question] = {}
+    for number, entry in enumerate(file.questions, start=1):
+        name = f"question {number} ({entry.get('id', 'without id')})"
+        card = _read(entry, _Card, name)
+        if card.topic not in file.topics:
+            raise InterviewError(f"{name}: topic must be one of {', '.join(file.topics)}, got {card.topic!r}")
+        if card.id in made:
+            raise InterviewError(f"{name}: the id {card.id!r} is used twice")
+        made[card.id] = _question(card)
+    if unused := set(file.topics) - {q.topic for q in made.values()}:
+        raise InterviewError(f"{path.name} has no question on {', '.join(sorted(unused))}")
+    return tuple(made.values())
 
 
-def _question(entry: dict[str, Any], name: str, known: Sequence[str]) -> Question:
-    wanted = {*_TEXTS, "rubric", "follow_ups"}
-    if missing := sorted(wanted - set(entry)):
-        raise InterviewError(f"{name}: {', '.join(missing)} is missing")
-    if unknown := sorted(set(entry) - wanted - set(_OPTIONAL)):
-        raise InterviewError(f"{name}: {', '.join(unknown)} is not a field of a question")
-    for key in _TEXTS:
-        if not isinstance(entry[key], str) or not entry[key].strip():
-            raise InterviewError(f"{name}: {key} must be a text that is not empty, got {entry[key]!r}")
-    for key, allowed in (("topic", known), ("depth", DEPTHS), ("part", PARTS)):
-        if entry[key] not in allowed:
-            raise InterviewError(f"{name}: {key} must be one of {', '.join(allowed)}, got {entry[key]!r}")
-    if not re.fullmatch(r"[a-z0-9-]+", entry["id"]):
-        raise InterviewError(
-            f"{name}: id must be of lower-case letters, digits and hyphens, got {entry['id']!r}"
-        )
-    given = [key for key in _PLACES if key in entry]
-    if len(given) != 1:
-        got = " and ".join(given) or "none"
-        raise InterviewError(f"{name}: either link or related must be given, got {got}")
-    place = entry[given[0]]
-    notebook, sign, heading = place.partition("#") if isinstance(place, str) else ("", "", "")
-    if not (notebook and sign and heading.strip()):
-        raise InterviewError(f"{name}: {given[0]} must be notebook#heading, got {place!r}")
-    if entry["answer"].count("```") % 2:
-        raise InterviewError(f"{name}: a code block of the answer is not closed")
+def _question(card: _Card) -> Question:
+    notebook, _, heading = (card.link or card.related or "").partition("#")
     return Question(
-        **{key: entry[key].strip() for key in _TEXTS},
-        rubric=_lines(entry["rubric"], f"{name}: rubric", 2),
-        follow_ups=tuple(_pairs(entry["follow_ups"], f"{name}: follow_ups", 1, 2)),
+        id=card.id,
+        topic=card.topic.strip(),
+        depth=card.depth,
+        part=card.part,
+        question=card.question.strip(),
+        answer=card.answer.strip(),
+        rubric=card.rubric,
+        follow_ups=card.follow_ups,
         notebook=notebook,
         heading=heading.strip(),
-        shown=given[0] == "link",
-        choices=_choices(entry, name),
-        stem=entry.get("stem", entry["question"]).strip(),
-        figures=tuple(entry.get("figures", ())),
-        check=entry.get("check"),
+        shown=card.link is not None,
+        choices=card.choices,
+        stem=(card.stem or card.question).strip(),
+        figures=card.figures,
+        check=card.check,
     )
-
-
-def _lines(value: object, name: str, least: int) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(line, str) and line.strip() for line in value):
-        raise InterviewError(f"{name} must be a list of texts, got {value!r}")
-    if len(value) < least:
-        raise InterviewError(f"{name} must have at least {least} entries, got {len(value)}")
-    return tuple(value)
-
-
-def _pairs(value: object, name: str, least: int, most: int) -> list[tuple[str, str]]:
-    if not isinstance(value, list) or not least <= len(value) <= most:
-        raise InterviewError(f"{name} must be a list of {least} to {most} pairs, got {value!r}")
-    if not all(isinstance(p, list) and len(p) == 2 for p in value):
-        raise InterviewError(f"{name} must be a list of pairs of texts, got {value!r}")
-    return [(a, b) for a, b in (_lines(pair, name, 2) for pair in value)]
-
-
-def _choices(entry: dict[str, Any], name: str) -> tuple[Choice, ...]:
-    if "right" not in entry and "wrong" not in entry:
-        return ()
-    if not isinstance(entry.get("right"), str) or not entry["right"].strip():
-        raise InterviewError(f"{name}: right must be the text of the right choice")
-    wrong = _pairs(entry.get("wrong"), f"{name}: wrong", CHOICES - 1, CHOICES - 1)
-    texts = [entry["right"], *(text for text, _ in wrong)]
-    if len(set(texts)) < CHOICES:
-        raise InterviewError(f"{name}: two choices are the same")
-    return (Choice(entry["right"]), *(Choice(text, why) for text, why in wrong))
 
 
 @cache

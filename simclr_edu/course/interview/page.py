@@ -1,36 +1,62 @@
 """A question's text as HTML."""
 
 import html
-import re
 from collections.abc import Sequence
+from typing import Any
+
+import mistune
 
 from simclr_edu.course.interview.bank import Question
 
 
+class _Renderer(mistune.HTMLRenderer):
+    """Plain HTML on one line; every character that HTML would read as markup is escaped."""
+
+    def text(self, text: str) -> str:
+        return html.escape(text)
+
+    def codespan(self, text: str) -> str:
+        return f"<code>{html.escape(text)}</code>"
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        return f"<pre><code>{html.escape(code.removesuffix(chr(10)))}</code></pre>"
+
+    def softbreak(self) -> str:
+        return " "
+
+    def strong(self, text: str) -> str:
+        return f"<b>{text}</b>"
+
+    def paragraph(self, text: str) -> str:
+        return f"<p>{text}</p>"
+
+    def list(self, text: str, ordered: bool, **attrs: Any) -> str:
+        return f'<ol start="{attrs.get("start", 1)}">{text}</ol>' if ordered else f"<ul>{text}</ul>"
+
+    def list_item(self, text: str) -> str:
+        return f"<li>{text}</li>"
+
+
+def _parser() -> mistune.Markdown:
+    """Markdown without what the questions do not use: a `# line`, a <tag> or [i](j) in them means itself."""
+    block, inline = mistune.BlockParser(), mistune.InlineParser()
+    block.rules = block.list_rules = ["fenced_code", "list", "blank_line"]
+    inline.rules = ["codespan", "emphasis", "softbreak"]
+    return mistune.Markdown(_RENDERER, block, inline)
+
+
+_RENDERER = _Renderer()
+_PARSER = _parser()
+
+
 def to_html(text: str) -> str:
     """The light markup of the questions as HTML: paragraphs, lists, ``code`` and fenced code blocks."""
-    out = []
-    for k, piece in enumerate(text.split("```")):
-        if k % 2:
-            out.append(f"<pre><code>{html.escape(piece.strip(chr(10)))}</code></pre>")
-            continue
-        for block in re.split(r"\n\s*\n", piece.strip()):
-            out.append(_block(block))
-    return "".join(out)
-
-
-def _block(block: str) -> str:
-    lines = [line.strip() for line in block.splitlines() if line.strip()]
-    text = [line for line in lines if not line.startswith("- ")]
-    items = "".join(f"<li>{inline_html(line[2:])}</li>" for line in lines if line.startswith("- "))
-    paragraph = f"<p>{inline_html(' '.join(text))}</p>" if text else ""
-    return paragraph + (f"<ul>{items}</ul>" if items else "")
+    return str(_PARSER(text))
 
 
 def inline_html(text: str) -> str:
-    parts = html.escape(text).split("`")
-    marked = "".join(f"<code>{p}</code>" if k % 2 else p for k, p in enumerate(parts))
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", marked)
+    """The same for a piece of a line: ``code`` and **strong**."""
+    return _RENDERER(_PARSER.inline(text, {}), mistune.BlockState())
 
 
 def answer_html(question: Question) -> str:

@@ -1,20 +1,14 @@
 """Exercise: grayscale by the luma weights."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.augmentation.horizontal_flip import explain_batch
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     generator,
-    report,
     whole,
 )
 
@@ -25,7 +19,7 @@ def _gray_cases(seed: int) -> list[Arguments]:
         rng = generator(1000 * seed + k)
         shape = (k + 1, 3, whole(rng, 2, 3) + k, whole(rng, 2, 4) + k)
         cases.append((torch.rand(shape, generator=rng),))
-    return cases
+    return [*cases, (cases[0][0].double(),)]
 
 
 def _gray_loop(x: Tensor) -> Tensor:
@@ -56,10 +50,18 @@ def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
 
 
 _ITU = (0.299, 0.587, 0.114)
-GRAYSCALE = Exercise(
+GRAYSCALE = ComparedExercise(
     name="grayscale",
     parameters=("x",),
+    asks="``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114",
+    details=(
+        "``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels, in the dtype and "
+        "on the device of ``x``."
+    ),
+    difficulty=1,
+    minutes=4,
     cases=_gray_cases,
+    follows=True,
     oracles=(_gray_loop,),
     explain=_explain_gray,
     rtol=0,
@@ -114,6 +116,10 @@ GRAYSCALE = Exercise(
             ),
         ),
         Mistake(
+            "The weights are float32, whatever x is. Make them in the dtype and on the device of x.",
+            raises=r"same dtype|expected scalar type|expected .* to have dtype",
+        ),
+        Mistake(
             "The sum over the channels lost their dimension: (B, H, W) lines up with (B, 3, H, W) from the "
             "right. Keep the reduced dimension (keepdim).",
             (lambda x: _weighted(x, _ITU, 1)[:, 0].repeat(1, 3, 1, 1),),
@@ -121,18 +127,3 @@ GRAYSCALE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_grayscale(to_gray: Function, seed: int = 0) -> Verdict:
-    """Judge a conversion to gray without printing; see ``check_grayscale``."""
-    return GRAYSCALE.diagnose(to_gray, seed)
-
-
-@check
-def check_grayscale(to_gray: Callable[[Tensor], Tensor]) -> None:
-    """Check ``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114, and print a verdict.
-
-    ``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels.
-    Difficulty 1 of 5, 4 minutes.
-    """
-    report(diagnose_grayscale(to_gray))

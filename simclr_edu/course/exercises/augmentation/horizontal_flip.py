@@ -1,20 +1,14 @@
 """Exercise: flip each picture with a coin of its own."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     difference,
     generator,
-    report,
     whole,
 )
 
@@ -51,9 +45,13 @@ def explain_batch(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     return difference(got, wanted)
 
 
-HORIZONTAL_FLIP = Exercise(
+HORIZONTAL_FLIP = ComparedExercise(
     name="horizontal_flip",
     parameters=("x", "coin"),
+    asks="``flip(x, coin)``: mirror left to right the images that ``coin`` picks",
+    details="``x`` is (B, 3, H, W) float, ``coin`` (B,) bool, the result (B, 3, H, W).",
+    difficulty=1,
+    minutes=4,
     cases=_flip_cases,
     oracles=(_flip_loop,),
     explain=explain_batch,
@@ -104,17 +102,3 @@ HORIZONTAL_FLIP = Exercise(
         ),
     ),
 )
-
-
-def diagnose_horizontal_flip(flip: Function, seed: int = 0) -> Verdict:
-    """Judge a horizontal flip without printing; see ``check_horizontal_flip``."""
-    return HORIZONTAL_FLIP.diagnose(flip, seed)
-
-
-@check
-def check_horizontal_flip(flip: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Check ``flip(x, coin)``: mirror left to right the images that ``coin`` picks, and print a verdict.
-
-    ``x`` is (B, 3, H, W) float, ``coin`` (B,) bool, the result (B, 3, H, W). Difficulty 1 of 5, 4 minutes.
-    """
-    report(diagnose_horizontal_flip(flip))

@@ -1,21 +1,16 @@
 """Exercise: two views of each picture, drawn independently."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     RETURNED_NOTHING,
+    ExaminedExercise,
     Function,
     Problem,
-    Verdict,
     call_or_stop,
-    check,
-    examine,
     generator,
     kind,
-    report,
     show_arguments,
     stop,
     whole,
@@ -29,10 +24,14 @@ class _Augment:
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.draws: list[Tensor] = []
+        self.sizes: set[tuple[int, ...]] = set()
 
     def __call__(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or x.ndim != 4:
             raise ValueError(f"augment takes a batch of images (B, 3, H, W), got {kind(x)}")
+        if x.shape[1] != 3:
+            raise ValueError(f"augment takes a batch of images (B, 3, H, W), got {tuple(x.shape)}")
+        self.sizes.add(tuple(x.shape[2:]))
         draws = torch.rand(len(x), 2)  # per image, a gain and an offset
         views = x * (0.5 + draws[:, 0, None, None, None]) + draws[:, 1, None, None, None] + 0.1
         self.inputs += list(x.detach().clone())
@@ -79,6 +78,11 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
     ):
         stop(f"It must return two tensors, (v1, v2), but it returned {_contents(output)}.")
     v1, v2 = output
+    if other := augment.sizes - {tuple(x.shape[2:])}:
+        stop(
+            f"augment was given images of size {other.pop()}, where x has {tuple(x.shape[2:])}: the batches "
+            "were joined along height or width. The batch is dimension 0." + place
+        )
     if len(v1) * 2 == len(x) == len(v2) * 2:
         stop(
             "The batch was cut in halves: v1 and v2 show different images. Each image needs two views, so "
@@ -104,6 +108,12 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
         if any(row >= 0 for row in _rows(drawn_from, outputs)):
             stop(f"{name} was augmented twice, a view of a view. Both views start from x." + place)
         sources = _rows(drawn_from, x)
+        if sources == [k // 2 for k in range(len(x))]:
+            stop(
+                f"{name} shows the images {sources}: with the two views of an image side by side, as "
+                "repeat_interleave puts them, the halves of the rows are not v1 and v2. Stack x on x instead "
+                "(torch.cat), or take every other row." + place
+            )
         if len(set(sources)) == 1:
             stop(
                 f"Every row of {name} is a view of image {sources[0]}: one image was augmented for all."
@@ -118,25 +128,26 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
         draws = torch.stack([augment.draws[e] for e in entries])  # (B, 2)
         if torch.equal(draws, draws[:1].expand_as(draws)):
             stop(f"All images of {name} got the same draw. One draw for the whole batch is too few." + place)
+    if same := [k for k, (a, b) in enumerate(zip(*calls.values(), strict=True)) if a == b]:
+        stop(f"Row {same[0]} is the same view in v1 and in v2. Each image needs two draws." + place)
 
 
-def diagnose_two_views(two_views: Function, seed: int = 0) -> Verdict:
-    """Judge a two-view function without printing; see ``check_two_views``."""
-
-    def examination() -> str:
-        for k, size in enumerate([2, 4, 5]):
-            rng = generator(1000 * seed + k)
-            _judge_views(two_views, torch.rand(size, 3, whole(rng, 2, 4), whole(rng, 2, 4), generator=rng))
-        return "Two views of every image, drawn separately, rows in step."
-
-    return examine("two_views", ("augment", "x"), two_views, examination, seed)
+def _examine(answer: Function, seed: int) -> str:
+    for k, size in enumerate([4, 3, 5]):
+        rng = generator(1000 * seed + k)
+        _judge_views(answer, torch.rand(size, 3, whole(rng, 2, 4), whole(rng, 2, 4), generator=rng))
+    return "Two views of every image, drawn separately, rows in step."
 
 
-@check
-def check_two_views(two_views: Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor]]) -> None:
-    """Check ``two_views(augment, x)``: two independent views of every image, and print a verdict.
-
-    ``augment`` maps a batch (B, 3, H, W) to a batch and draws afresh for each image at every call; the result
-    is ``(v1, v2)``, row k of both from image k. Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_two_views(two_views))
+TWO_VIEWS = ExaminedExercise(
+    name="two_views",
+    parameters=("augment", "x"),
+    asks="``two_views(augment, x)``: two independent views of every image",
+    details=(
+        "``augment`` maps a batch (B, 3, H, W) to a batch and draws afresh for each image at every call; "
+        "the result is ``(v1, v2)``, row k of both from image k."
+    ),
+    difficulty=2,
+    minutes=3,
+    examination=_examine,
+)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
     between,
@@ -46,9 +46,13 @@ def _clamped(limit: float) -> Function:
     return loss
 
 
-OVERFLOW = Exercise(
+OVERFLOW = ComparedExercise(
     name="bug 4, the overflow",
     parameters=("similarities", "temperature"),
+    asks="``f(similarities, temperature)``: the loss of one anchor, its positive first, at any temperature",
+    details="(K,) to a scalar.",
+    difficulty=2,
+    minutes=4,
     cases=_anchor_cases,
     oracles=(_anchor_loss,),
     read=read_number,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from simclr_edu.course.exercises.kit import Exercise, Function, Mistake, generator, whole
+from simclr_edu.course.exercises.kit import ComparedExercise, Function, Mistake, generator, whole
 
 
 def _rank_loop(n: int, rank: int, world_size: int) -> Tensor:
@@ -23,9 +23,13 @@ def _columns(start1: Function, start2: Function) -> Function:
     return columns
 
 
-RANK_OFFSET = Exercise(
+RANK_OFFSET = ComparedExercise(
     name="bug 7, the rank",
     parameters=("n", "rank", "world_size"),
+    asks="``f(n, rank, world_size)``: for each anchor of a rank the column of its positive",
+    details="Candidates are gathered: all first views, rank by rank, then all second views. (2n,) int64.",
+    difficulty=2,
+    minutes=4,
     cases=lambda seed: [
         (2, 1, 2),
         (3, 0, 2),

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simclr_edu.course.exercises.kit import Arguments, Exercise, Function, Mistake, generator
+from simclr_edu.course.exercises.kit import Arguments, ComparedExercise, Function, Mistake, generator
 
 
 def _start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, torch.Generator]:
@@ -60,9 +60,13 @@ def _restore(*names: str) -> Function:
     return resume
 
 
-RESUME = Exercise(
+RESUME = ComparedExercise(
     name="bug 10, the resume",
     parameters=("checkpoint", "model", "optimizer", "generator"),
+    asks="``f(checkpoint, model, optimizer, generator)``: restore everything that a run needs to go on",
+    details="It changes its last three arguments and returns nothing.",
+    difficulty=2,
+    minutes=4,
     cases=lambda seed: [(1000 * seed + k,) for k in range(3)],
     oracles=(_restore("model", "optimizer", "generator"),),
     run=_resumed,

@@ -1,20 +1,15 @@
 """Exercise: sort by class, keeping the order within one."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.embeddings.neighbours import read_indices
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
+    difference,
     generator,
-    report,
 )
 
 
@@ -26,7 +21,27 @@ def _label_cases(seed: int) -> list[Arguments]:
         labels = torch.randint(0, classes, (count,), generator=rng)
         labels[:4] = torch.tensor([2, 0, 2, 1])  # never in order already, always a tie
         cases.append((labels,))
-    return cases
+    rng = generator(1000 * seed + 9)
+    return [
+        *cases,
+        (torch.tensor([7, 2, 7, 12, 2, 5]),),  # classes need not be 0, 1, 2
+        (torch.randint(0, 13, (40,), generator=rng),),  # nor be ten
+    ]
+
+
+def _explain_order(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Tell a lost order within a class from other orders."""
+    (labels,) = inputs
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return difference(got, wanted)
+    if not torch.equal(got.sort().values, torch.arange(len(labels))):
+        return "These are not the indices 0 to N - 1, each once: some images are missing or come twice."
+    if torch.equal(labels[got], labels.sort().values):
+        return (
+            "Sorted by class, but within a class the images changed places: sort and argsort keep the order "
+            "of equal entries only with stable=True."
+        )
+    return difference(got, wanted)
 
 
 def _order_loop(labels: Tensor) -> Tensor:
@@ -38,12 +53,17 @@ def _stable(labels: Tensor, descending: bool = False) -> Tensor:
     return labels.argsort(stable=True, descending=descending)
 
 
-ORDER_BY_CLASS = Exercise(
+ORDER_BY_CLASS = ComparedExercise(
     name="order_by_class",
     parameters=("labels",),
+    asks="``f(labels)``: indices that put class 0 first, then 1, and so on",
+    details="``labels`` (N,) int64 gives (N,) int64; images of one class keep their order.",
+    difficulty=1,
+    minutes=3,
     cases=_label_cases,
     oracles=(_order_loop,),
     read=read_indices,
+    explain=_explain_order,
     mistakes=(
         Mistake(
             "These are the sorted labels. Return the indices that sort them, to apply to the images too.",
@@ -79,18 +99,3 @@ ORDER_BY_CLASS = Exercise(
         ),
     ),
 )
-
-
-def diagnose_order_by_class(f: Function, seed: int = 0) -> Verdict:
-    """Judge an order without printing; see ``check_order_by_class``."""
-    return ORDER_BY_CLASS.diagnose(f, seed)
-
-
-@check
-def check_order_by_class(f: Callable[[Tensor], Tensor]) -> None:
-    """Check ``f(labels)``: indices that put class 0 first, then 1, and so on, and print a verdict.
-
-    ``labels`` (N,) int64 gives (N,) int64; images of one class keep their order.
-    Difficulty 1 of 5, 3 minutes.
-    """
-    report(diagnose_order_by_class(f))

@@ -1,20 +1,14 @@
 """Exercise: the effective rank of a batch of embeddings."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     generator,
     read_number,
-    report,
     whole,
 )
 
@@ -29,16 +23,17 @@ def _rank_cases(seed: int) -> list[Arguments]:
     flat = cases[0][0].clone()
     flat[:, 0] = 0.0  # a direction with nothing in it
     cases.append((flat,))
+    cases.append((1e-4 * cases[1][0],))  # the rank does not depend on the scale
     return cases
 
 
 def _spectrum(x: Tensor) -> Tensor:
-    s = torch.linalg.svdvals(x)
+    s: Tensor = torch.linalg.svdvals(x)
     return s / s.sum()
 
 
 def _entropy(p: Tensor) -> Tensor:
-    return -torch.special.xlogy(p, p).sum()
+    return -torch.xlogy(p, p).sum()
 
 
 def _rank_loop(x: Tensor) -> Tensor:
@@ -55,9 +50,16 @@ def _naive_rank(x: Tensor) -> Tensor:
     return (-(p * p.log()).sum()).exp()
 
 
-EFFECTIVE_RANK = Exercise(
+EFFECTIVE_RANK = ComparedExercise(
     name="effective_rank",
     parameters=("x",),
+    asks="``f(x)``: the exponential of the entropy of the normalised singular values",
+    details=(
+        "The columns of ``x`` (N, D) have mean 0, so centring is up to you; a singular value may be 0 "
+        '(Roy and Vetterli 2007, "The effective rank").'
+    ),
+    difficulty=2,
+    minutes=6,
     cases=_rank_cases,
     oracles=(_rank_loop,),
     read=read_number,
@@ -112,18 +114,3 @@ EFFECTIVE_RANK = Exercise(
         ),
     ),
 )
-
-
-def diagnose_effective_rank(f: Function, seed: int = 0) -> Verdict:
-    """Judge an effective rank without printing; see ``check_effective_rank``."""
-    return EFFECTIVE_RANK.diagnose(f, seed)
-
-
-@check
-def check_effective_rank(f: Callable[[Tensor], Tensor]) -> None:
-    """Check ``f(x)``: the exponential of the entropy of the normalised singular values, and print a verdict.
-
-    The columns of ``x`` (N, D) have mean 0, so centring is up to you; a singular value may be 0 (Roy and
-    Vetterli 2007, "The effective rank"). Difficulty 2 of 5, 6 minutes.
-    """
-    report(diagnose_effective_rank(f))

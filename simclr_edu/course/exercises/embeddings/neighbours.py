@@ -1,23 +1,17 @@
 """Exercise: the nearest neighbours by cosine similarity."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
     Problem,
-    Verdict,
-    check,
     generator,
     kind,
     read_tensor,
-    report,
     whole,
 )
 
@@ -58,9 +52,13 @@ def read_indices(output: object) -> Tensor:
     return read_tensor(output)
 
 
-NEAREST_NEIGHBOURS = Exercise(
+NEAREST_NEIGHBOURS = ComparedExercise(
     name="nearest_neighbours",
     parameters=("queries", "gallery", "k"),
+    asks="``f(queries, gallery, k)``: the k nearest rows of the gallery by cosine",
+    details="``queries`` (Q, d) and ``gallery`` (G, d) give indices (Q, k) int64, nearest first.",
+    difficulty=2,
+    minutes=6,
     cases=_neighbour_cases,
     oracles=(_neighbours_loop,),
     read=read_indices,
@@ -123,18 +121,3 @@ NEAREST_NEIGHBOURS = Exercise(
         ),
     ),
 )
-
-
-def diagnose_nearest_neighbours(f: Function, seed: int = 0) -> Verdict:
-    """Judge a nearest-neighbour search without printing; see ``check_nearest_neighbours``."""
-    return NEAREST_NEIGHBOURS.diagnose(f, seed)
-
-
-@check
-def check_nearest_neighbours(f: Callable[[Tensor, Tensor, int], Tensor]) -> None:
-    """Check ``f(queries, gallery, k)``: the k nearest rows of the gallery by cosine, and print a verdict.
-
-    ``queries`` (Q, d) and ``gallery`` (G, d) give indices (Q, k) int64, nearest first.
-    Difficulty 2 of 5, 6 minutes.
-    """
-    report(diagnose_nearest_neighbours(f))

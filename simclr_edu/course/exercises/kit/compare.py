@@ -7,6 +7,8 @@ from torch import Tensor
 
 from simclr_edu.course.exercises.kit.verdict import MOST_VALUES, Arguments
 
+VALUES_DIFFER = "The values differ."
+
 
 def agree(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> bool:
     """True if shape, kind of number and every value agree; NaN agrees with NaN."""
@@ -68,7 +70,7 @@ def difference(got: Tensor, wanted: Tensor) -> str:
     if got.is_floating_point() and not got.isfinite().all() and wanted.isfinite().all():
         what = "NaN" if got.isnan().any() else "infinity"
         return f"The result holds {what}, where every value should be finite."
-    return "The values differ."
+    return VALUES_DIFFER
 
 
 def expected_and_got(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> str:

@@ -1,292 +1,71 @@
-"""An exercise: its cases, its oracle, its classic mistakes, and the verdict."""
+"""An exercise: what it asks, how hard it is, and the check that judges an answer."""
 
-import functools
-import inspect
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from simclr_edu.course.exercises.kit.calling import (
-    attempt,
-    call,
-    explain_error,
-    in_place,
-    left_unwritten,
-    stop,
-    untouched_state,
-)
-from simclr_edu.course.exercises.kit.compare import (
-    agree,
-    difference,
-    expected_and_got,
-    same_numbers,
-    show_arguments,
-)
-from simclr_edu.course.exercises.kit.slips import slips
-from simclr_edu.course.exercises.kit.source import source_of
-from simclr_edu.course.exercises.kit.stubs import has_blank, is_empty, leftover
-from simclr_edu.course.exercises.kit.values import kind, read_tensor
-from simclr_edu.course.exercises.kit.verdict import (
-    MOST_LINES,
-    NOT_ATTEMPTED,
-    RETURNED_NOTHING,
-    Arguments,
-    Function,
-    Mistake,
-    Outcome,
-    P,
-    Problem,
-    Stop,
-    Verdict,
-)
+from simclr_edu.course.exercises.kit.examination import examine, unwritten
+from simclr_edu.course.exercises.kit.printing import check, report
+from simclr_edu.course.exercises.kit.stubs import has_blank
+from simclr_edu.course.exercises.kit.verdict import Function, Verdict
 
 
-def examine(
-    name: str, parameters: Sequence[str], function: Function, examination: Callable[[], str], seed: int
-) -> Verdict:
-    """Run an examination of the learner's function with nothing of the learner's touched.
-
-    Args:
-        name: of the exercise, as printed.
-        parameters: names of the arguments that the function has to accept.
-        function: the learner's.
-        examination: returns the sentence of success, or raises: Problem, what ``stop`` raises, or whatever
-            the learner's code raised.
-        seed: of everything random.
-    """
-    if not callable(function):
-        return Verdict(name, False, f"Pass the function itself to the check; this is {kind(function)}.")
-    try:
-        inspect.signature(function).bind(*parameters)
-    except TypeError:
-        return Verdict(name, False, f"The function must accept these arguments: {', '.join(parameters)}.")
-    except ValueError:  # a built-in without a signature
-        pass
-    if is_empty(function):
-        return Verdict(name, *unwritten(function))
-    printed = io.StringIO()
-    with untouched_state(seed), redirect_stdout(printed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        passed, diagnosis = _judge(function, examination)
-    if diagnosis.startswith(RETURNED_NOTHING) and printed.getvalue():
-        diagnosis += " It prints instead: return the result."
-    return Verdict(name, passed, diagnosis, printed.getvalue())
-
-
-def _judge(function: Function, examination: Callable[[], str]) -> tuple[bool | None, str]:
-    """Run the examination and turn whatever it raises into a verdict's two parts."""
-    try:
-        return True, examination()
-    except Stop as stopped:
-        return stopped.passed, _with_slips(str(stopped), function)
-    except Problem as problem:
-        return unwritten(function) if problem.nothing and has_blank(function) else (False, str(problem))
-    except Exception as error:
-        if left_unwritten(error):
-            return unwritten(function)
-        return False, _with_slips(explain_error(error), function)
-
-
-def unwritten(function: Function) -> tuple[bool | None, str]:
-    """The two parts of a verdict on a function that ended as a stub does."""
-    if (line := leftover(function)) is not None:
-        return False, f"Your code stands below the stub's `{line}`, so it never runs: remove that line."
-    return None, NOT_ATTEMPTED
-
-
-def _with_slips(diagnosis: str, function: Function) -> str:
-    """The diagnosis, and on its first line what is odd about the function whatever the exercise."""
-    first, newline, rest = diagnosis.partition("\n")
-    if not (more := slips(function, first)):
-        return diagnosis
-    if first.endswith("."):
-        return f"{first} {more}{newline}{rest}"
-    return f"{diagnosis}\n  {more}"
-
-
-def report(verdict: Verdict) -> None:
-    """Print a verdict, and the first lines of what the learner's function printed."""
-    print(verdict)
-    lines = verdict.printed.splitlines()
-    if lines:
-        few = f"{len(lines)} lines, the first {MOST_LINES}" if len(lines) > MOST_LINES else "this"
-        print(f"Your function printed {few}:", *lines[:MOST_LINES], sep="\n    ")
-
-
-def check(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a check that is called with too few or too many arguments say so in a sentence."""
-
-    @functools.wraps(function)
-    def checked(*given: P.args, **named: P.kwargs) -> None:
-        signature = inspect.signature(function)
-        try:
-            signature.bind(*given, **named)
-        except TypeError:
-            name, what = function.__name__, ", ".join(signature.parameters)
-            print(f"{name}: not yet. Pass your function to the check: {name}({what}).")
-        else:
-            function(*given, **named)
-
-    return checked
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exercise:
-    """An exercise whose answer is a value: cases, an oracle for them, and the classic mistakes.
+    """What every exercise has. How an answer is judged, ComparedExercise and ExaminedExercise say.
 
     Attributes:
         name: as printed.
         parameters: names of the learner's arguments.
-        cases: from a seed, the inputs to try, smallest first.
-        oracles: functions of a case's inputs in float64. The answer has to agree with one of them on all
-            cases; there are several only where a convention is free.
-        mistakes: tried in order, in the dtype of the inputs, against the learner's results.
-        read: turns what the function returned into a tensor, or raises Problem.
-        run: calls the function with a case's inputs; where the result is an effect (trained weights, say),
-            returns that.
-        inputs: names of a case's inputs, where they are not the learner's arguments.
-        rtol: relative tolerance.
-        atol: absolute tolerance.
-        then: a further test once all values agree; calls ``stop`` with a diagnosis.
-        ours: names of functions outside the package that do the whole work: calling them, or anything of the
-            package, is no answer. With None any function may be called.
-        explain: gives the sentence for a result that fits no known mistake, from (inputs, got, wanted).
-        place: gives the line on the smallest failing case, maybe empty, from (inputs, got or None, wanted).
+        asks: what to write, in one line that begins with the call: "``f(n)``: for each row ...".
+        details: shapes, dtypes, what is free, and the source: the rest of the check's help.
+        difficulty: 1 (a line that the notebook has shown) to 5 (an hour of thought).
+        minutes: to allow a learner who has read so far, from the stub to the verdict.
+        idle: beginning of the diagnosis for an answer that did nothing, where a right answer returns nothing:
+            then only the ``...`` in the source tells a stub from an attempt.
     """
 
     name: str
     parameters: tuple[str, ...]
-    cases: Callable[[int], list[Arguments]]
-    oracles: tuple[Function, ...]
-    mistakes: tuple[Mistake, ...] = ()
-    read: Callable[[object], Tensor] = read_tensor
-    run: Function = call
-    inputs: tuple[str, ...] = ()
-    rtol: float = 1e-3
-    atol: float = 1e-4
-    then: Callable[[Function, int], None] | None = None
-    ours: tuple[str, ...] | None = ()
-    explain: Callable[[Arguments, Tensor, Tensor], str] | None = None
-    place: Callable[[Arguments, Tensor | None, Tensor], str] | None = None
+    asks: str
+    details: str
+    difficulty: int
+    minutes: int
+    idle: str | None = None
 
     def diagnose(self, function: Function, seed: int = 0) -> Verdict:
-        """Judge a function; prints nothing."""
-        return examine(self.name, self.parameters, function, lambda: self._examine(function, seed), seed)
+        """Judge a function; prints nothing. ``seed`` draws the cases."""
+        verdict = examine(self.name, self.parameters, function, lambda: self._examine(function, seed), seed)
+        idle = self.idle is not None and verdict.diagnosis.startswith(self.idle)
+        return Verdict(self.name, *unwritten(function)) if idle and has_blank(function) else verdict
 
-    def _run(self, function: Function, inputs: Arguments) -> Tensor:
-        return self.read(self.run(function, inputs))
+    @property
+    def check(self) -> Callable[[Function], None]:
+        """The function that prints the verdict on an answer; its help says what the exercise asks."""
 
-    def _agree(self, got: Tensor, wanted: Tensor) -> bool:
-        return agree(got, wanted, self.rtol, self.atol)
+        def check_answer(answer: Function) -> None:
+            report(self.diagnose(answer))
+
+        check_answer.__name__ = check_answer.__qualname__ = f"check_{self.name}"
+        more = textwrap.fill(self.details, 106, break_on_hyphens=False)
+        effort = f"Difficulty {self.difficulty} of 5, {self.minutes} minutes."
+        check_answer.__doc__ = f"Check {self.asks}; print a verdict.\n\n{more}\n{effort}"
+        return check(check_answer)
 
     def _examine(self, function: Function, seed: int) -> str:
-        cases = self.cases(seed)
-        outcomes = [self._attempt(function, inputs, self.ours) for inputs in cases]
-        for outcome in outcomes:
-            if isinstance(outcome.error, Problem) or (outcome.error and left_unwritten(outcome.error)):
-                raise outcome.error
-            if outcome.changed is not None:
-                stop(in_place(outcome.changed))
-        most = -1
-        for oracle in self.oracles:
-            answers = [self._run(oracle, self._double(inputs)) for inputs in cases]
-            agreed = [
-                o.error is None and self._agree(o.value, w) for o, w in zip(outcomes, answers, strict=True)
-            ]
-            if sum(agreed) > most:
-                most, wanted, right = sum(agreed), answers, agreed
-            if all(right):
-                break
-        else:
-            self._fail(function, cases, outcomes, wanted, right)
-        if (borrowed := outcomes[0].borrowed) is not None:
-            stop(f"The result is right, but the work was done by {borrowed}. Write it yourself.")
-        for inputs, outcome in zip(cases, outcomes, strict=True):
-            if wrong := self._wrong_dtype(inputs, outcome.value):
-                stop(f"The numbers are right. {wrong}")
-        if self.then is not None:
-            self.then(function, seed)
-        return f"It agrees with an independent reference on {len(cases)} random cases."
+        """The sentence of success; ends early by ``kit.stop``, by Problem, or by the answer's own error."""
+        raise NotImplementedError
 
-    def _attempt(self, function: Function, inputs: Arguments, ours: Sequence[str] | None = None) -> Outcome:
-        return attempt(function, inputs, self.inputs or self.parameters, self._run, ours)
 
-    def _wrong_dtype(self, inputs: Arguments, got: Tensor) -> str:
-        """A sentence if what should be of the inputs' floating dtype is of another; '' otherwise."""
-        dtypes = [v.dtype for v in inputs if isinstance(v, Tensor) and v.is_floating_point()]
-        if self.run is not call or not dtypes or not got.is_floating_point() or got.dtype == dtypes[0]:
-            return ""
-        return f"The dtype should be that of the input, {dtypes[0]}, but is {got.dtype}."
+@dataclass(frozen=True, kw_only=True)
+class ExaminedExercise(Exercise):
+    """An exercise with an examination of its own: many answers are right, or the answer draws at random.
 
-    @staticmethod
-    def _double(inputs: Arguments) -> Arguments:
-        return tuple(v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in inputs)
+    Attributes:
+        examination: from the function and a seed, the sentence of success; ends early by ``kit.stop``.
+    """
 
-    def _place(self, inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
-        if self.place is not None:
-            return self.place(inputs, got, wanted)
-        if got is not None and same_numbers(got, wanted):
-            return ""  # the dtype differs, which two equal rows of numbers would only hide
-        case = f"Smallest failing case: {show_arguments(self.inputs or self.parameters, inputs)}"
-        return case if got is None else f"{case}: {expected_and_got(got, wanted, self.rtol, self.atol)}"
+    examination: Callable[[Function, int], str]
 
-    def _fail(
-        self,
-        function: Function,
-        cases: list[Arguments],
-        outcomes: list[Outcome],
-        answers: list[Tensor],
-        right: list[bool],
-    ) -> None:
-        first = right.index(False)
-        inputs, outcome, wanted = cases[first], outcomes[first], answers[first]
-        place = self._place(inputs, outcome.value, wanted)
-        if place:
-            place = f"\n  {place} ({right.count(False)} of {len(right)} fail)."
-        source = source_of(function)
-        suspects = [m for m in self.mistakes if m.written is None or re.search(m.written, source)]
-        if outcome.error is not None:
-            said = f"{type(outcome.error).__name__}: {outcome.error}"
-            known = [m.diagnosis for m in suspects if m.raises and re.search(m.raises, said)]
-            if not known and any(right):
-                known = [self._only_for_some(cases, right)]
-            stop("\n  ".join([*known[:1], explain_error(outcome.error)]) + place)
-        for mistake in suspects:
-            unless = mistake.unless
-            tried = [(c, o) for c, o in zip(cases, outcomes, strict=True) if unless is None or not unless(*c)]
-            if any(self._is_what(implementation, tried) for implementation in mistake.implementations):
-                stop(mistake.diagnosis + place)
-        again = self._attempt(function, inputs)
-        if again.error is None and not self._agree(again.value, outcome.value):
-            stop(
-                "Called again with the same input, it gives another answer: it must draw nothing random."
-                + place
-            )
-        explain = self.explain or self._explain
-        stop((self._wrong_dtype(inputs, outcome.value) or explain(inputs, outcome.value, wanted)) + place)
-
-    def _explain(self, inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
-        return difference(got, wanted)
-
-    @staticmethod
-    def _only_for_some(cases: list[Arguments], right: list[bool]) -> str:
-        """The sentence for an exception that not all inputs cause."""
-        works = [c[0] for c, fine in zip(cases, right, strict=True) if fine]
-        if all(isinstance(x, Tensor) and len(x) == 1 for x in works):
-            return "It works for a batch of one only: a size of 1 fits any other, so shapes that differ pass."
-        return "It works for some inputs and not for others: is a size fixed in your code?"
-
-    def _is_what(self, implementation: Function, tried: list[tuple[Arguments, Outcome]]) -> bool:
-        """True if the learner's results are those of a mistake, on every case that gave a result."""
-        for inputs, outcome in tried:
-            if outcome.error is not None:
-                continue
-            expected = self._attempt(implementation, inputs)
-            if expected.error is not None or not self._agree(outcome.value, expected.value):
-                return False
-        return True
+    def _examine(self, function: Function, seed: int) -> str:
+        return self.examination(function, seed)

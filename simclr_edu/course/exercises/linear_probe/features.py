@@ -1,21 +1,16 @@
 """Exercise: extract features in batches, in evaluation mode, without a graph."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
     Problem,
-    Verdict,
-    check,
     generator,
     read_tensor,
-    report,
     show,
     whole,
 )
@@ -51,11 +46,12 @@ def _feature_cases(seed: int) -> list[Arguments]:
         images = torch.randint(0, 256, (count, 3, 6, 6), generator=rng, dtype=torch.uint8)
         cases.append((1000 * seed + k, images, batch))
     cases.append((1000 * seed, cases[0][1][:3].clone(), 8))  # one batch, not full
+    cases.append((1000 * seed, cases[0][1][:9].clone(), 2))  # many batches, the last of one image
     return cases
 
 
 def _extract(extract: Function, inputs: Arguments) -> Tensor:
-    """Shape of the features, whether a batch was too large, the features, the encoder's state afterwards."""
+    """Shape of the features, two tell-tales, the features, the encoder's state afterwards."""
     seed, images, batch_size = inputs
     encoder = _FeatureEncoder(seed, width=4)
     features = read_tensor(extract(encoder, images, batch_size))
@@ -71,7 +67,8 @@ def _extract(extract: Function, inputs: Arguments) -> Tensor:
         )
     too_large = float(max(encoder.batches, default=0) > batch_size)
     state = [t.detach().double().flatten() for t in encoder.state_dict().values()]
-    head = torch.tensor([len(features), features.shape[1], too_large], dtype=torch.float64)
+    frozen = float(not all(p.requires_grad for p in encoder.parameters()))
+    head = torch.tensor([len(features), features.shape[1], too_large, frozen], dtype=torch.float64)
     return torch.cat([head, features.double().flatten(), *state])
 
 
@@ -89,13 +86,15 @@ def _extract_with(**slips: str) -> Function:
                 x = x / 255
             case "half":
                 x = (x - 0.5) * 2
-        batches = list(x.split(batch_size))
+        batches = list(torch.split(x, batch_size))
         if slips.get("batches", "").startswith("full") and len(batches[-1]) < batch_size:
             batches = batches[:-1] or batches[: slips["batches"] == "full, or the only one"]
         if slips.get("batches") == "one":
             batches = [x]
+        if slips.get("batches") == "chunk":
+            batches = list(x.chunk(batch_size))
         with torch.no_grad():
-            features = [encoder(b) for b in batches]  # each (batch_size, D)
+            features: list[Tensor] = [encoder(b) for b in batches]  # each (batch_size, D)
         match slips.get("output"):
             case "last":
                 return features[-1]
@@ -115,8 +114,8 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     shape, right = tuple(got[:2].int().tolist()), tuple(wanted[:2].int().tolist())
     if shape != right:
         return f"The features should have shape {right}, but have {shape}: one row per image."
-    count = 3 + right[0] * right[1]
-    features, answers = got[3:count].view(right), wanted[3:count].view(right)  # (N, D)
+    count = 4 + right[0] * right[1]
+    features, answers = got[4:count].view(right), wanted[4:count].view(right)  # (N, D)
     equal = torch.isclose(features[:, None], answers[None], atol=1e-4).all(2)  # (N, N)
     wrong = [i for i in range(len(equal)) if not equal[i, i]]
     if wrong and equal.any(1).all():
@@ -126,6 +125,11 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return f"In row {i} the values differ: expected {show(answers[i])}, got {show(features[i])}."
     if not torch.allclose(got[count:], wanted[count:]):
         return "The features are as expected, but the encoder's weights or statistics were changed."
+    if got[3]:
+        return (
+            "The features are as expected, but the caller's encoder is frozen now: its parameters no longer "
+            "require gradients. no_grad or inference_mode around the passes is enough."
+        )
     return "The features are as expected, but more than batch_size images went through the encoder at once."
 
 
@@ -133,9 +137,16 @@ def _place_images(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
     return f"Smallest failing case: images {tuple(inputs[1].shape)}, batch_size = {inputs[2]}"
 
 
-EXTRACT_FEATURES = Exercise(
+EXTRACT_FEATURES = ComparedExercise(
     name="extract_features",
     parameters=("encoder", "images", "batch_size"),
+    asks="``f(encoder, images, batch_size)``: features of all images, in order",
+    details=(
+        "``images`` (N, 3, H, W) uint8; the encoder wants floats in [0, 1], may come in train mode, and "
+        "must keep its weights and statistics; the result is (N, D) float without gradient."
+    ),
+    difficulty=2,
+    minutes=8,
     cases=_feature_cases,
     oracles=(_extract_with(),),
     run=_extract,
@@ -176,22 +187,12 @@ EXTRACT_FEATURES = Exercise(
             (_extract_with(batches="one"),),
         ),
         Mistake(
+            "chunk(batch_size) makes batch_size batches, however large. split(batch_size) makes batches of "
+            "that size.",
+            (_extract_with(batches="chunk"),),
+        ),
+        Mistake(
             "The features were normalised. The probe gets h as it is.", (_extract_with(output="normalised"),)
         ),
     ),
 )
-
-
-def diagnose_extract_features(f: Function, seed: int = 0) -> Verdict:
-    """Judge a feature extraction without printing; see ``check_extract_features``."""
-    return EXTRACT_FEATURES.diagnose(f, seed)
-
-
-@check
-def check_extract_features(f: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
-    """Check ``f(encoder, images, batch_size)``: features of all images, in order, and print a verdict.
-
-    ``images`` (N, 3, H, W) uint8; the encoder wants floats in [0, 1], may come in train mode, and must keep
-    its weights and statistics; the result is (N, D) float without gradient. Difficulty 2 of 5, 8 minutes.
-    """
-    report(diagnose_extract_features(f))

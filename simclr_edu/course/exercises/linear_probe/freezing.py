@@ -8,15 +8,12 @@ from torch import Tensor, nn
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
-    Verdict,
-    check,
-    report,
-    unwritten,
 )
-from simclr_edu.course.exercises.kit.stubs import has_blank
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class _Scaled(nn.Module):
@@ -28,15 +25,21 @@ class _Scaled(nn.Module):
         self.inner = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.Dropout(0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x * self.scale)
+        y: Tensor = self.inner(x * self.scale)
+        return y
 
 
 def _encoder_to_freeze(seed: int, width: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return nn.Sequential(
+        encoder = nn.Sequential(
             nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(), _Scaled(4 * width)
         )
+        for m in encoder.modules():
+            if isinstance(m, _NORMS):  # as after training: resetting them must show
+                m.running_mean = torch.randn(m.num_features)
+                m.running_var = 1 + torch.rand(m.num_features)
+        return encoder
 
 
 def _observe_freeze(freeze: Function, inputs: Arguments) -> Tensor:
@@ -91,7 +94,7 @@ def _by_layer(kinds: tuple[type, ...], module: Callable[[nn.Module], bool]) -> F
 
 def _attribute(evaluate: bool) -> Function:
     def freeze(encoder: nn.Module) -> None:
-        encoder.requires_grad = False  # type: ignore[assignment]
+        encoder.requires_grad = False  # type: ignore[assignment]  # the mistake: no parameter is frozen by it
         if evaluate:
             encoder.eval()
 
@@ -122,9 +125,6 @@ def _no(_: object) -> bool:
     return False
 
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
 def _explain_freeze(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     encoder = _encoder_to_freeze(*inputs)
     names = [name for name, _ in encoder.named_parameters()]
@@ -147,15 +147,23 @@ def _explain_freeze(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     )
 
 
-FREEZE = Exercise(
+FREEZE = ComparedExercise(
     name="freeze",
     parameters=("encoder",),
+    asks="``freeze(encoder)``: no parameter requires a gradient, every module evaluates",
+    details="The encoder is changed in place and keeps its weights.",
+    difficulty=1,
+    minutes=3,
+    idle="Nothing happened",
     cases=lambda seed: [(1000 * seed + k, 2 + k) for k in range(2)],
     oracles=(_freeze,),
     run=_observe_freeze,
     inputs=("seed", "width"),
     explain=_explain_freeze,
-    place=lambda inputs, got, wanted: "",
+    place=lambda inputs, got, wanted: (
+        "Tested on a small encoder: Conv2d, BatchNorm2d, ReLU, Flatten, and a module with a parameter of its "
+        "own and Linear, BatchNorm1d and Dropout inside"
+    ),
     mistakes=(
         Mistake(
             "The weights are frozen, but the encoder is still in train mode: BatchNorm statistics would "
@@ -218,21 +226,3 @@ FREEZE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_freeze(freeze: Function, seed: int = 0) -> Verdict:
-    """Judge a freezing function without printing; see ``check_freeze``."""
-    verdict = FREEZE.diagnose(freeze, seed)
-    # Here returning nothing is right, so only the `...` in the source tells a stub from an attempt.
-    if verdict.passed is False and verdict.diagnosis.startswith("Nothing happened") and has_blank(freeze):
-        return Verdict(FREEZE.name, *unwritten(freeze))
-    return verdict
-
-
-@check
-def check_freeze(freeze: Callable[[nn.Module], None]) -> None:
-    """Check ``freeze(encoder)``: no parameter requires a gradient, every module evaluates; print a verdict.
-
-    The encoder is changed in place and keeps its weights. Difficulty 1 of 5, 3 minutes.
-    """
-    report(diagnose_freeze(freeze))

@@ -1,21 +1,15 @@
 """Exercise: the matrix of cosine similarities."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
     between,
-    check,
     generator,
-    report,
     whole,
 )
 
@@ -43,9 +37,13 @@ def _gram(z: Tensor) -> Tensor:
     return z @ z.T
 
 
-COSINE_SIMILARITY_MATRIX = Exercise(
+COSINE_SIMILARITY_MATRIX = ComparedExercise(
     name="cosine_similarity_matrix",
     parameters=("z",),
+    asks="``f(z)``: cosine similarity of every pair of rows, (M, d) to (M, M)",
+    details="``z`` is float; so is the result, in the same dtype.",
+    difficulty=1,
+    minutes=4,
     cases=_cosine_cases,
     oracles=(_cosine_loop,),
     mistakes=(
@@ -104,17 +102,3 @@ COSINE_SIMILARITY_MATRIX = Exercise(
         ),
     ),
 )
-
-
-def diagnose_cosine_similarity_matrix(f: Function, seed: int = 0) -> Verdict:
-    """Judge a similarity matrix without printing; see ``check_cosine_similarity_matrix``."""
-    return COSINE_SIMILARITY_MATRIX.diagnose(f, seed)
-
-
-@check
-def check_cosine_similarity_matrix(f: Callable[[Tensor], Tensor]) -> None:
-    """Check ``f(z)``: cosine similarity of every pair of rows, (M, d) to (M, M), and print a verdict.
-
-    Difficulty 1 of 5, 4 minutes.
-    """
-    report(diagnose_cosine_similarity_matrix(f))

@@ -1,19 +1,13 @@
 """Exercise: a stable log-sum-exp."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     generator,
-    report,
     whole,
 )
 
@@ -52,9 +46,13 @@ def _shifted_by_index(x: Tensor) -> Tensor:
     return _shifted(x, x.argmax(1, keepdim=True))
 
 
-STABLE_LOGSUMEXP = Exercise(
+STABLE_LOGSUMEXP = ComparedExercise(
     name="stable_logsumexp",
     parameters=("x",),
+    asks="``f(x)``: log of the sum of exp over each row, for logits of any size",
+    details="(M, K) to (M,). Some logits are in the thousands, some minus infinity (never a whole row).",
+    difficulty=3,
+    minutes=8,
     cases=_logsumexp_cases,
     oracles=(_logsumexp_loop,),
     ours=("logsumexp", "special_logsumexp"),  # torch's
@@ -154,18 +152,3 @@ STABLE_LOGSUMEXP = Exercise(
         ),
     ),
 )
-
-
-def diagnose_stable_logsumexp(f: Function, seed: int = 0) -> Verdict:
-    """Judge a log-sum-exp without printing; see ``check_stable_logsumexp``."""
-    return STABLE_LOGSUMEXP.diagnose(f, seed)
-
-
-@check
-def check_stable_logsumexp(f: Callable[[Tensor], Tensor]) -> None:
-    """Check ``f(x)``: log of the sum of exp over each row, for logits of any size, and print a verdict.
-
-    (M, K) to (M,). Some logits are in the thousands, some minus infinity (never a whole row).
-    Difficulty 3 of 5, 8 minutes.
-    """
-    report(diagnose_stable_logsumexp(f))

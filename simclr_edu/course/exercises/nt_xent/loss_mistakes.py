@@ -168,7 +168,8 @@ def _infinity_times_zero(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 def _interleaved(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     z = torch.stack([z1, z2], 1).flatten(0, 1)  # (2N, d): both views of the first image, then of the second
-    return loss_with()(z[: len(z1)], z[len(z1) :], temperature)
+    loss: Tensor = loss_with()(z[: len(z1)], z[len(z1) :], temperature)
+    return loss
 
 
 def _same_view(number: int) -> Function:

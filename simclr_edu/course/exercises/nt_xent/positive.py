@@ -1,20 +1,14 @@
 """Exercise: where the positive of each anchor stands."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
-    check,
     difference,
     generator,
-    report,
     whole,
 )
 
@@ -37,9 +31,13 @@ def _explain_index(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     return difference(got, wanted)
 
 
-POSITIVE_INDEX = Exercise(
+POSITIVE_INDEX = ComparedExercise(
     name="positive_index",
     parameters=("n",),
+    asks="``f(n)``: for each row of the full 2N x 2N matrix the column of its positive",
+    details="Rows 0 to N-1 are first views, N to 2N-1 second views; the result is (2N,) int64.",
+    difficulty=2,
+    minutes=5,
     cases=lambda seed: [(n,) for n in (2, 3, 4 + whole(generator(seed), 0, 3), 9 + seed % 5, 1)],
     oracles=(_index_loop,),
     mistakes=(
@@ -106,18 +104,3 @@ POSITIVE_INDEX = Exercise(
     ),
     explain=_explain_index,
 )
-
-
-def diagnose_positive_index(f: Function, seed: int = 0) -> Verdict:
-    """Judge the target indices without printing; see ``check_positive_index``."""
-    return POSITIVE_INDEX.diagnose(f, seed)
-
-
-@check
-def check_positive_index(f: Callable[[int], Tensor]) -> None:
-    """Check ``f(n)``: for each row of the full 2N x 2N matrix the column of its positive; print a verdict.
-
-    Rows 0 to N-1 are first views, N to 2N-1 second views; the result is (2N,) int64.
-    Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_positive_index(f))

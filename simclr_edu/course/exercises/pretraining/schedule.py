@@ -8,15 +8,12 @@ from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
-    Verdict,
     between,
-    check,
     generator,
     read_float,
-    report,
     whole,
 )
 
@@ -98,9 +95,16 @@ def _without_base(schedule: Function) -> Function:
     return lambda step, total_steps, warmup_steps, base_lr: schedule(step, total_steps, warmup_steps, 1.0)
 
 
-LEARNING_RATE = Exercise(
+LEARNING_RATE = ComparedExercise(
     name="learning_rate",
     parameters=("step", "total_steps", "warmup_steps", "base_lr"),
+    asks="``f(step, total_steps, warmup_steps, base_lr)``: warm-up, then cosine to 0",
+    details=(
+        "``step`` runs from 0 to total_steps - 1, ``warmup_steps`` may be 0, the result is a float. "
+        "Whether the rate is that of a step's start or end is free."
+    ),
+    difficulty=2,
+    minutes=8,
     cases=_schedule_cases,
     oracles=_schedules(_half_cosine),
     run=_all_steps,
@@ -173,18 +177,3 @@ LEARNING_RATE = Exercise(
         ),
     ),
 )
-
-
-def diagnose_learning_rate(f: Function, seed: int = 0) -> Verdict:
-    """Judge a schedule without printing; see ``check_learning_rate``."""
-    return LEARNING_RATE.diagnose(f, seed)
-
-
-@check
-def check_learning_rate(f: Callable[[int, int, int, float], float]) -> None:
-    """Check ``f(step, total_steps, warmup_steps, base_lr)``: warm-up, then cosine to 0; print a verdict.
-
-    ``step`` runs from 0 to total_steps - 1, ``warmup_steps`` may be 0, the result is a float. Whether the
-    rate is that of a step's start or end is free. Difficulty 2 of 5, 8 minutes.
-    """
-    report(diagnose_learning_rate(f))

@@ -1,16 +1,12 @@
 """Exercises of notebook 03."""
 
-from simclr_edu.course.exercises.temperature.share import (
-    GRADIENT_SHARE,
-    check_gradient_share,
-    diagnose_gradient_share,
-)
-from simclr_edu.course.exercises.temperature.uniform import UNIFORMITY, check_uniformity, diagnose_uniformity
-from simclr_edu.course.exercises.temperature.weights import (
-    SOFTMAX_WEIGHTS,
-    check_softmax_weights,
-    diagnose_softmax_weights,
-)
+from simclr_edu.course.exercises.temperature.share import GRADIENT_SHARE
+from simclr_edu.course.exercises.temperature.uniform import UNIFORMITY
+from simclr_edu.course.exercises.temperature.weights import SOFTMAX_WEIGHTS
+
+check_softmax_weights, diagnose_softmax_weights = SOFTMAX_WEIGHTS.check, SOFTMAX_WEIGHTS.diagnose
+check_gradient_share, diagnose_gradient_share = GRADIENT_SHARE.check, GRADIENT_SHARE.diagnose
+check_uniformity, diagnose_uniformity = UNIFORMITY.check, UNIFORMITY.diagnose
 
 __all__ = [
     "GRADIENT_SHARE",

@@ -1,21 +1,15 @@
 """Exercise: the share of the gradient that each negative takes."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
-    Function,
+    ComparedExercise,
     Mistake,
-    Verdict,
     between,
-    check,
     generator,
-    report,
 )
 from simclr_edu.course.exercises.temperature.weights import shares_of
 
@@ -31,6 +25,8 @@ def _share_cases(seed: int) -> list[Arguments]:
         cases.append((torch.cat([torch.tensor([positive]), negatives]), temperature))
     # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
     cases.append((torch.tensor([0.6, 0.99, 0.985, 0.2, -0.5]), 0.008))
+    # The positive wins by 25: its weight is 1 in float32, and 1 minus it is 0.
+    cases.append((torch.tensor([0.9, 0.4, 0.35, -0.2]), 0.02))
     return cases
 
 
@@ -48,9 +44,17 @@ def _minus_first(weights: Tensor) -> Tensor:
     return weights - F.one_hot(torch.tensor(0), len(weights))
 
 
-GRADIENT_SHARE = Exercise(
+GRADIENT_SHARE = ComparedExercise(
     name="gradient_share",
     parameters=("similarities", "temperature"),
+    asks="``f(similarities, temperature)``: each negative's share of the gradient",
+    details=(
+        "``similarities`` (K,) are those of one anchor with its candidates, the positive first. The "
+        "result (K - 1,) is the part that each negative has in the negatives' gradient of NT-Xent, adding "
+        "up to 1."
+    ),
+    difficulty=2,
+    minutes=5,
     cases=_share_cases,
     oracles=(_share_by_autograd,),
     mistakes=(
@@ -145,25 +149,17 @@ GRADIENT_SHARE = Exercise(
             (lambda s, t: shares_of((s - s.max() / t).exp()),),
         ),
         Mistake(
+            "The gradient was divided by 1 - p of the positive. That is its sum, but where the positive wins "
+            "p is 1 in float32 and 1 - p is 0. Divide by the sum, or take the softmax of the negatives.",
+            tuple(
+                lambda s, t, e=e: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0] + e)
+                for e in (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
+            ),
+        ),
+        Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
             "infinity is NaN. Shift the logits so that the largest is 0 first.",
             (lambda s, t: shares_of((s[1:] / t).exp()),),
         ),
     ),
 )
-
-
-def diagnose_gradient_share(f: Function, seed: int = 0) -> Verdict:
-    """Judge gradient shares without printing; see ``check_gradient_share``."""
-    return GRADIENT_SHARE.diagnose(f, seed)
-
-
-@check
-def check_gradient_share(f: Callable[[Tensor, float], Tensor]) -> None:
-    """Check ``f(similarities, temperature)``: each negative's share of the gradient, and print a verdict.
-
-    ``similarities`` (K,) are those of one anchor with its candidates, the positive first. The result
-    (K - 1,) is the part that each negative has in the negatives' gradient of NT-Xent, adding up to 1.
-    Difficulty 2 of 5, 5 minutes.
-    """
-    report(diagnose_gradient_share(f))

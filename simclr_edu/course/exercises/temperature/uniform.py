@@ -1,23 +1,20 @@
 """Exercise: uniformity on the sphere."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
     Arguments,
-    Exercise,
+    ComparedExercise,
     Function,
     Mistake,
-    Verdict,
     between,
-    check,
+    call_or_stop,
     generator,
     gradient_flows,
     read_number,
-    report,
+    stop,
     whole,
 )
 
@@ -67,13 +64,42 @@ def _others(z: Tensor) -> Tensor:
     return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
 
 
-UNIFORMITY = Exercise(
+def _then(f: Function, seed: int) -> str | None:
+    """Gradients; then one pair of opposite rows, for which the mean is exp(-24), far below 1e-8."""
+    gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t"), _uniformity_loop, on_sphere=True)
+    pole = F.normalize(torch.randn(1, 3, generator=generator(1000 * seed + 9)), dim=1)
+    got = read_number(call_or_stop(f, (torch.cat([pole, -pole]), 6.0), ("z", "t")))
+    if not got.isfinite():
+        return (
+            "A remark: for two opposite rows and t = 6 it gives infinity or NaN, since 1 of each row with "
+            "itself "
+            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the "
+            "sum."
+        )
+    if not abs(float(got.detach()) + 24) < 0.1:
+        stop(
+            "Right for rows that are near each other, but a small number was added inside the logarithm, or "
+            "the "
+            "exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
+            f"{float(got.detach()):.4g}."
+        )
+    return None
+
+
+UNIFORMITY = ComparedExercise(
     name="uniformity",
     parameters=("z", "t"),
+    asks="``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2)",
+    details=(
+        "``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv "
+        "2005.10242, section 4.1.2). The result keeps its gradient."
+    ),
+    difficulty=2,
+    minutes=6,
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
     read=read_number,  # a plain float fails later, for want of a gradient
-    then=lambda f, seed: gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t")),
+    then=_then,
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
@@ -123,6 +149,30 @@ UNIFORMITY = Exercise(
             (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
         ),
         Mistake(
+            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
+            (
+                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
+                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
+            ),
+            written=r"\btriu\b",
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by the number of all M x M places. There are "
+            "M (M - 1) / 2 pairs.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
+        ),
+        Mistake(
+            "The sum was divided by M, the number of rows. The mean is over pairs, M (M - 1) / 2 of them.",
+            (
+                lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z)).log(),
+                lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z)).log(),
+            ),
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by M (M - 1), which counts each twice.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / (len(z) * (len(z) - 1))).log(),),
+        ),
+        Mistake(
             "t was squared together with the distance. Square the distance, then multiply by t.",
             (lambda z, t: (-(torch.pdist(z) * t).square()).exp().mean().log(),),
         ),
@@ -141,13 +191,6 @@ UNIFORMITY = Exercise(
             ),
         ),
         Mistake(
-            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
-            (
-                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
-                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
-            ),
-        ),
-        Mistake(
             "These are the distances between the d columns. Each embedding is a row.",
             (lambda z, t: _squares(z.T).mul(-t).exp().mean().log(),),
         ),
@@ -157,18 +200,3 @@ UNIFORMITY = Exercise(
         ),
     ),
 )
-
-
-def diagnose_uniformity(f: Function, seed: int = 0) -> Verdict:
-    """Judge a uniformity measure without printing; see ``check_uniformity``."""
-    return UNIFORMITY.diagnose(f, seed)
-
-
-@check
-def check_uniformity(f: Callable[[Tensor, float], Tensor]) -> None:
-    """Check ``f(z, t=2)``: log of the mean over pairs of exp(-t ||zi - zj||^2), and print a verdict.
-
-    ``z`` (M, d) has rows of length 1; a pair is two different rows (Wang and Isola 2020, arXiv 2005.10242,
-    section 4.1.2). The result keeps its gradient. Difficulty 2 of 5, 6 minutes.
-    """
-    report(diagnose_uniformity(f))

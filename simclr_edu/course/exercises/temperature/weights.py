@@ -1,12 +1,10 @@
 """Exercise: the softmax weights of the negatives."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from simclr_edu.course.exercises.kit import Exercise, Function, Mistake, Verdict, check, report
+from simclr_edu.course.exercises.kit import ComparedExercise, Mistake
 from simclr_edu.course.exercises.temperature.similarities import similarity_cases
 
 
@@ -20,9 +18,13 @@ def shares_of(powers: Tensor) -> Tensor:
     return powers / powers.sum()
 
 
-SOFTMAX_WEIGHTS = Exercise(
+SOFTMAX_WEIGHTS = ComparedExercise(
     name="softmax_weights",
     parameters=("similarities", "temperature"),
+    asks="``f(similarities, temperature)``: the softmax weight of each candidate",
+    details="(K,) to (K,), at any temperature above 0.",
+    difficulty=1,
+    minutes=4,
     cases=similarity_cases,
     oracles=(_weights_loop,),
     mistakes=(
@@ -72,17 +74,3 @@ SOFTMAX_WEIGHTS = Exercise(
         ),
     ),
 )
-
-
-def diagnose_softmax_weights(f: Function, seed: int = 0) -> Verdict:
-    """Judge softmax weights without printing; see ``check_softmax_weights``."""
-    return SOFTMAX_WEIGHTS.diagnose(f, seed)
-
-
-@check
-def check_softmax_weights(f: Callable[[Tensor, float], Tensor]) -> None:
-    """Check ``f(similarities, temperature)``: the softmax weight of each candidate; print a verdict.
-
-    (K,) to (K,), at any temperature above 0. Difficulty 1 of 5, 4 minutes.
-    """
-    report(diagnose_softmax_weights(f))
