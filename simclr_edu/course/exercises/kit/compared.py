@@ -47,6 +47,7 @@ class ComparedExercise(Exercise):
         atol: absolute tolerance.
         then: a further test once all values agree; calls ``stop`` with a diagnosis, or returns a remark on a
             right answer.
+        besides: what ``then`` tests, for the verdict on a right answer.
         follows: whether the result has to be on the device of the first tensor that goes in.
         ours: names of functions outside the package that do the whole work: calling them, or anything of the
             package, is no answer. With None any function may be called.
@@ -65,6 +66,7 @@ class ComparedExercise(Exercise):
     rtol: float = 1e-3
     atol: float = 1e-4
     then: Callable[[Function, int], str | None] | None = None
+    besides: str = ""
     follows: bool = False
     ours: tuple[str, ...] | None = ()
     explain: Callable[[Arguments, Tensor, Tensor], str] | None = None
@@ -106,7 +108,9 @@ class ComparedExercise(Exercise):
             for inputs in cases:
                 self._follow(function, inputs)
         remark = self.then(function, seed) if self.then is not None else None
-        said = f"It agrees with an independent reference on {len(cases)} random cases."
+        besides = [self.besides] * bool(self.besides) + ["the device of the input"] * self.follows
+        also = f"; also tested: {', '.join(besides)}" if besides else ""
+        said = f"It agrees with an independent reference on {len(cases)} random cases{also}."
         return f"{said} {remark}" if remark else said
 
     def _follow(self, function: Function, inputs: Arguments) -> None:

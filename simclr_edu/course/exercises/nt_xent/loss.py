@@ -134,6 +134,7 @@ NT_XENT = ComparedExercise(
     mistakes=LOSS_MISTAKES,
     read=read_number,  # a plain float fails later, for want of a gradient
     then=_then,
+    besides="gradients, temperature 0.01, a positive that loses by far",
     properties=PROPERTIES,
     ours=("nt_xent_matrix",),  # of the notebook
 )

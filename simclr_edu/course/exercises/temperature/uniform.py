@@ -137,6 +137,7 @@ UNIFORMITY = ComparedExercise(
     properties=(_wrong_fact,),
     read=read_number,  # a plain float fails later, for want of a gradient
     then=_then,
+    besides="gradients, a mean of exponentials near 0",
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
