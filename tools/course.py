@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import nbtools
-from markup import heading, linked_to_pages, with_mathml
+from markup import heading, linked_to_pages, with_mathml, with_pictures
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -58,15 +58,15 @@ pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto; line-height: 1.35 }
 """
 
 
-def page(notebook: NotebookNode, title: str) -> str:
-    """Return an executed notebook as one self-contained HTML page."""
+def page(notebook: NotebookNode, title: str, folder: Path = nbtools.NOTEBOOKS) -> str:
+    """Return an executed notebook as one self-contained HTML page; its pictures lie in ``folder``."""
     shown = copy.deepcopy(notebook)
     shown.metadata["title"] = title
     for cell in shown.cells:
         if cell.cell_type == "markdown":
             cell.source = with_mathml(cell.source)
     body, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(shown)
-    return linked_to_pages(body)
+    return linked_to_pages(with_pictures(body, folder))
 
 
 def run_course(paths: list[Path]) -> list[str]:
@@ -85,7 +85,9 @@ def run_course(paths: list[Path]) -> list[str]:
             raise nbtools.NotebookProblem(f"{path.name} failed: {problem}") from problem
         nbtools.write_notebook(nbtools.normalise(notebook), BUILD / path.name)
         title = heading(notebook, path.stem)
-        (BUILD / "html" / f"{path.stem}.html").write_text(page(notebook, title), encoding="utf-8")
+        (BUILD / "html" / f"{path.stem}.html").write_text(
+            page(notebook, title, path.parent), encoding="utf-8"
+        )
         items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a> ({seconds:.0f} s)</li>')
         print(f"{seconds:.0f} s", flush=True)
     return items
@@ -100,6 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
         paths = nbtools.notebook_paths(options.names, options.folder.resolve())
         shutil.rmtree(BUILD, ignore_errors=True)
         (BUILD / "html").mkdir(parents=True)
+        if (
+            pictures := options.folder / "figures"
+        ).is_dir():  # beside the executed notebooks, which show them
+            shutil.copytree(pictures, BUILD / "figures")
         items = run_course(paths)
     except nbtools.NotebookProblem as problem:
         print(f"\n{problem}", file=sys.stderr)
