@@ -1,4 +1,4 @@
-"""The picture of the method in JupyterLab and on live slides: drawn, photographs included, and not cut off."""
+"""In JupyterLab and on live slides the picture of the method shows, photographs included."""
 
 import pytest
 
