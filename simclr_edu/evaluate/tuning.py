@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from simclr_edu._checks import check_choice, check_fraction, check_int, check_positive
+from simclr_edu._progress import tell
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
@@ -189,6 +190,7 @@ def fine_tune(
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share_of_peak(steps))
         history: list[dict[str, Any]] = []
         for done in range(0, steps, steps_per_epoch):  # the last epoch may be cut short
+            tell(done / steps)
             epoch = done // steps_per_epoch + 1
             rate = schedule.get_last_lr()[0]
             model.train()
