@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 
 import course_state
+import kernels
 import nbtools
-from markup import heading, linked_to_pages, with_mathml
+from markup import heading, linked_to_pages, with_mathml, with_pictures
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -78,15 +79,15 @@ BANNER = """\
 </div>"""
 
 
-def page(notebook: NotebookNode, title: str) -> str:
-    """Return an executed notebook as one self-contained HTML page."""
+def page(notebook: NotebookNode, title: str, folder: Path = nbtools.NOTEBOOKS) -> str:
+    """Return an executed notebook as one self-contained HTML page; its pictures lie in ``folder``."""
     shown = nbtools.to_read(notebook)
     shown.metadata["title"] = title
     for cell in shown.cells:
         if cell.cell_type == "markdown":
             cell.source = with_mathml(cell.source)
     body, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(shown)
-    return linked_to_pages(body)
+    return linked_to_pages(with_pictures(body, folder))
 
 
 def last_line(problem: str) -> str:
@@ -94,19 +95,19 @@ def last_line(problem: str) -> str:
     return next((line.strip() for line in reversed(problem.splitlines()) if line.strip()), "it failed")
 
 
-def failed_page(notebook: NotebookNode, title: str, problem: str) -> str:
+def failed_page(notebook: NotebookNode, title: str, problem: str, folder: Path = nbtools.NOTEBOOKS) -> str:
     """Return the page of a notebook that failed: a banner that says so, then the saved outputs."""
     shown = copy.deepcopy(notebook)
     text = BANNER.format(summary=html.escape(last_line(problem)), problem=html.escape(problem))
     shown.cells.insert(0, new_markdown_cell(text))
-    return page(shown, title)
+    return page(shown, title, folder)
 
 
 class Course:
     """A run of the course: its notebooks, where it leaves them, and what of it is done."""
 
     def __init__(self, folder: Path, build: Path, home: Path) -> None:
-        self.build, self.home, self.file = build, home, build / "state.json"
+        self.folder, self.build, self.home, self.file = folder, build, home, build / "state.json"
         self.paths = nbtools.notebook_paths(folder=folder)
         self.state = course_state.load(self.file)
 
@@ -119,12 +120,17 @@ class Course:
             print(f"Begins anew: what has run was {self.state.stamp}, this is {now}.")
         if (earlier := course_state.set_aside(self.home)) is not None:
             print(f"The results of before are in {earlier}.")
-        shutil.rmtree(self.build, ignore_errors=True)
+        shutil.rmtree(self.build / "html", ignore_errors=True)
+        for executed in self.build.glob("*.ipynb"):
+            executed.unlink()
         self.state = course_state.State(now)
         self.state.save(self.file)
 
     def run(self, chosen: list[Path]) -> None:
         """Execute and render those of the chosen notebooks that are not done; write the index after each."""
+        pictures = self.folder / "figures"
+        if pictures.is_dir():  # beside the executed notebooks, which show them
+            shutil.copytree(pictures, self.build / "figures", dirs_exist_ok=True)
         notebooks = {path.stem: nbtools.read_notebook(path) for path in chosen}
         keys = {name: course_state.key(notebook) for name, notebook in notebooks.items()}
         entries = self.state.entries
@@ -155,15 +161,15 @@ class Course:
         title, notebook = heading(saved, path.stem), copy.deepcopy(saved)
         started, problem = time.perf_counter(), ""
         try:
-            seconds = nbtools.execute(notebook, home=self.home, folder=path.parent, tell=progress.tell)
+            seconds = kernels.execute(notebook, home=self.home, folder=path.parent, tell=progress.tell)
         except nbtools.NotebookProblem as error:
             seconds, problem = time.perf_counter() - started, COLOURS.sub("", str(error))
         if problem:
-            text = failed_page(saved, title, problem)
+            text = failed_page(saved, title, problem, path.parent)
         else:
             whole = nbtools.normalise(notebook)
             course_state.write_whole(self.build / path.name, nbtools.as_text(whole))
-            text = page(whole, title)
+            text = page(whole, title, path.parent)
         course_state.write_whole(self.page(path.stem), text)
         return seconds, problem
 
@@ -226,14 +232,13 @@ def folders() -> tuple[Path, Path]:
     Raises:
         HomeError: the home folder may not be written.
     """
-    from simclr_edu.home import may_be_made, writable_home
-
     home = writable_home()
     os.environ["SIMCLR_EDU_HOME"] = str(home.resolve())
-    if not may_be_made(Path.home() if "HOME" in os.environ else Path(os.devnull)):
-        # Jupyter, IPython and matplotlib keep files of their own in the user's home.
-        for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
-            os.environ.setdefault(variable, str(home.resolve() / "jupyter" / variable.lower()))
+    user = os.path.expanduser("~")
+    if not (os.path.isdir(user) and may_be_made(Path(user))):
+        # Jupyter, IPython and matplotlib keep files of their own in the user's home, and need one.
+        (home / "user").mkdir(exist_ok=True)
+        os.environ["HOME"] = str(home.resolve() / "user")
     return (BUILD if may_be_made(BUILD) else home / "course"), home
 
 
@@ -243,16 +248,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="begin anew; results of before are kept apart")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
+    from simclr_edu._locks import FolderInUseError, one_writer
+
     try:
         chosen = nbtools.notebook_paths(options.names, options.folder.resolve())
         build, home = folders()
-        course = Course(options.folder.resolve(), build, home)
-        course.begin(options.fresh)
-        course.run(chosen)
+        # One course at a time keeps its results in a home folder, whatever folder it is called from.
+        (home / "course").mkdir(exist_ok=True)
+        with one_writer(home / "course"):
+            course = Course(options.folder.resolve(), build, home)
+            course.begin(options.fresh)
+            course.run(chosen)
     except KeyboardInterrupt:
         print("\nInterrupted: the next call goes on with this notebook.", file=sys.stderr)
         return INTERRUPTED
-    except (nbtools.NotebookProblem, OSError) as problem:
+    except (nbtools.NotebookProblem, FolderInUseError, OSError) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     print(f"{len(chosen)} notebooks, {(time.perf_counter() - started) / 60:.1f} minutes")

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import kernels
 import nbtools
 
 RESULTS = "results.json"
@@ -43,7 +44,7 @@ def run_one(path: Path, home: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         before = {name: row for name, row in stored.items() if row["notebook"] < path.stem[:2]}
         (Path(folder) / RESULTS).write_text(json.dumps(before), encoding="utf-8")
-        seconds = nbtools.execute(notebook, home=Path(folder), folder=path.parent)
+        seconds = kernels.execute(notebook, home=Path(folder), folder=path.parent)
         rows = results_in(Path(folder))
     problems = nbtools.output_problems(nbtools.normalise(notebook))
     if problems:

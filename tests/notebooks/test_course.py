@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -11,10 +12,13 @@ import time
 
 import course
 import course_state
+import kernels
 import nbtools
 import progress
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from simclr_edu import _locks
 
 NAMES = ("00_first", "01_second", "02_third")
 
@@ -56,7 +60,7 @@ def runs(monkeypatch):
         notebook.cells[1].outputs = [new_output("stream", name="stdout", text="as run\n")]
         return 2.0
 
-    monkeypatch.setattr(nbtools, "execute", execute)
+    monkeypatch.setattr(kernels, "execute", execute)
     return log
 
 
@@ -158,6 +162,26 @@ def test_a_read_only_folder_of_the_course_leaves_the_pages_at_home(
     assert index.exists() and str(index) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("user", ["a home", "no such folder", "no home"])
+def test_without_a_home_of_the_user_one_is_made_in_the_course_s(user, folder, runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path if user == "a home" else tmp_path / "nowhere"))
+    if user == "no home":
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+        del os.environ["HOME"]
+    assert run(folder, "00") == 0
+    assert os.environ["HOME"] == str(tmp_path if user == "a home" else tmp_path / "home" / "user")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_second_course_in_one_home_is_refused_in_a_sentence(folder, runs, tmp_path, capsys):
+    (tmp_path / "home" / "course").mkdir(parents=True)
+    with _locks.one_writer(tmp_path / "home" / "course"):
+        assert run(folder) == 1 and runs == []
+    said = capsys.readouterr().err.strip()
+    assert f"is being written to by process {os.getpid()}" in said and "\n" not in said
+    assert run(folder) == 0 and runs == list(NAMES)
+
+
 def test_a_home_that_may_not_be_written_is_a_sentence(folder, runs, monkeypatch, capsys):
     monkeypatch.setenv("SIMCLR_EDU_HOME", os.path.join(os.devnull, "home"))
     assert run(folder) == 1 and runs == []
@@ -209,7 +233,7 @@ def test_durations_are_read_easily(seconds, words):
 
 def executed(code, **settings):
     made = notebook("any", code)
-    nbtools.execute(made, **settings)
+    kernels.execute(made, **settings)
     return "".join(o.get("text", "") for o in made.cells[1].outputs)
 
 
