@@ -1,4 +1,6 @@
-"""The command line: ``python -m simclr_edu pretrain | probe | evidence | transfer | doctor``.
+"""The command line: ``simclr-edu pretrain | probe | evidence | transfer | notebooks | doctor``.
+
+``python -m simclr_edu`` is the same, for a package that is on the path and not installed.
 
 Each command ends with one line of JSON on standard output; in a terminal, progress goes to standard error.
 A mistake in how it was called is one line on standard error and exit status 2.
@@ -11,27 +13,35 @@ import json
 import os
 import platform
 import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu._checks import is_out_of_memory
+from simclr_edu._command import INTERRUPTED, interrupts_are_caught, say, settle
+from simclr_edu._locks import NoLocksWarning
+from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
-from simclr_edu.course.profiles import current_profile, device_name
+from simclr_edu.course.notebooks import copy_notebooks
+from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, pick_device, seeded
+from simclr_edu.device import bf16_is_fast, check_compiler, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import home_folder
-from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, load_run, pretrain
+from simclr_edu.home import check_path, home_folder, home_problem
+from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, PretrainWarning, load_run, pretrain
+from simclr_edu.pretrain.folder import as_folder, holds_run
 
 USER_ERROR = 2
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
 
 
@@ -39,23 +49,54 @@ _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
 class Pretrain:
     """Pretrain an encoder with SimCLR and write checkpoints to --out."""
 
-    out: Path
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """Directory of the run: made if it is not there."""
-    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction.
+    # Neither epochs nor seconds by default, so that giving one of them is never a contradiction. The course's
+    # profile keeps to the CPU; a command takes the best device that is there.
     config: PretrainConfig = field(
-        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None)
+        default_factory=lambda: replace(current_profile().config, epochs=None, seconds=None, device="auto")
     )
     resume: bool = False
-    """Go on from the newest checkpoint in --out."""
+    """Go on from the newest checkpoint in --out, which must hold a run that was begun."""
+    quiet: bool = False
+    """No progress on standard error: no bar and, where that is no terminal, no line every half a minute."""
 
     def run(self) -> dict[str, Any]:
-        with distributed.agreed():
-            distributed.check_batch_size(self.config.batch_size)  # before a download, not after
+        with distributed.agreed():  # before a download, not after
+            distributed.check_batch_size(self.config.batch_size)
+            if self.config.compile:
+                check_compiler(pick_device(self.config.device))
+            folder = as_folder(self.out)
+            if self.resume and distributed.rank() == 0 and not holds_run(folder):
+                raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
         # In turn, so that processes on one machine do not download the same files at once.
         images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
-        # The bar is for a person who watches; in a file or a pipe standard error holds errors only.
-        bar = sys.stderr.isatty()
-        return pretrain(self.config, images, directory=self.out, resume=self.resume, progress=bar).summary()
+        progress: bool | Literal["lines"] = (
+            not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
+        )
+        with _warnings_as_sentences():
+            run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
+        return run.summary()
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Show what a run warns of without the file and line that it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PretrainWarning)
+        warnings.simplefilter("always", NoLocksWarning)
+        show = warnings.showwarning
+
+        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if sys.stderr is None:
+                return
+            if issubclass(category, PretrainWarning | NoLocksWarning):
+                print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = say
+        yield
 
 
 @dataclass(frozen=True)
@@ -104,7 +145,7 @@ class Probe:
                 raise ValueError("probe needs the directory of a run, or --weights imagenet and --data NAME")
             if self.encoder is not None:
                 raise ValueError("--encoder goes with --weights; a run brings its own encoder")
-            run = load_run(self.directory)
+            run = load_run(check_path(self.directory, "directory"))
             data, size = self.data or run.config.data, self.image_size or run.config.image_size
             return run.encoder, replace(run.config, data=data, image_size=size)
         if self.directory is not None:
@@ -139,6 +180,8 @@ class Evidence:
     """Processes side by side; one a core if not given. The arms take one."""
 
     def run(self) -> dict[str, Any]:
+        out = check_path(self.out, "--out")
+
         def report(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
@@ -147,20 +190,20 @@ class Evidence:
                 raise ValueError("--workers does not go with --what arms, which take one process")
             of_arms = arms.Arms()
             of_arms = replace(of_arms, pretraining=replace(of_arms.pretraining, data=self.data))
-            measured = arms.run_arms(of_arms, self.out, report)
+            measured = arms.run_arms(of_arms, out, report)
             print(arms.table(measured))
             rows = {str(epochs): arms.summary(measured, epochs) for epochs in of_arms.epochs}
-            return {"arms": rows, "directory": str(self.out)}
+            return {"arms": rows, "directory": str(out)}
         config = few_labels.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
         if self.what == "steps":
             of_steps = training_steps.Steps(pretraining=config.pretraining)
-            longer = training_steps.run_steps(of_steps, self.out, self.workers, report)
+            longer = training_steps.run_steps(of_steps, out, self.workers, report)
             print(training_steps.table(longer))
-            return {"steps": training_steps.summary(longer), "directory": str(self.out)}
-        results = few_labels.run_few_labels(config, self.out, self.workers, report)
+            return {"steps": training_steps.summary(longer), "directory": str(out)}
+        results = few_labels.run_few_labels(config, out, self.workers, report)
         print(few_labels.table(results))
-        return {"few_labels": few_labels.summary(results), "directory": str(self.out)}
+        return {"few_labels": few_labels.summary(results), "directory": str(out)}
 
 
 @dataclass(frozen=True)
@@ -174,14 +217,36 @@ class Transfer:
     """Processes side by side; one a core if not given."""
 
     def run(self) -> dict[str, Any]:
+        out = check_path(self.out, "--out")
         results = transfer.run_transfer(
             transfer.Transfer(),
-            self.out,
+            out,
             self.workers,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
         print(transfer.table(results))
-        return {"transfer": transfer.summary(results), "directory": str(self.out)}
+        return {"transfer": transfer.summary(results), "directory": str(out)}
+
+
+@dataclass(frozen=True)
+class Notebooks:
+    """Copy the notebooks of the course into a folder of your own. A file that is there stays as it is."""
+
+    directory: tyro.conf.Positional[str]  # not a Path: that would take '' for the current folder
+    """Where to: made if it is not there."""
+
+    def run(self) -> dict[str, Any]:
+        done = copy_notebooks(self.directory)
+        for name in done.changed:
+            print(
+                f"kept {Path(self.directory, name)}: it differs from the one that comes with the package",
+                file=sys.stderr,
+            )
+        if find_spec("jupyterlab"):
+            print(f"To open them: jupyter lab {shlex.quote(self.directory)}")
+        else:
+            print("To open them, JupyterLab is missing: pip install jupyterlab")
+        return {"directory": self.directory, **asdict(done)}
 
 
 @dataclass(frozen=True)
@@ -190,39 +255,50 @@ class Doctor:
 
     def run(self) -> dict[str, Any]:
         device, profile = pick_device("auto"), current_profile()
-        sets = data.available_datasets()
+        sets, problem = data.available_datasets(), home_problem()
         report = {
             "simclr_edu": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "device": device.type,
             "device_name": device_name(device),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
+            "threads": torch.get_num_threads(),
             "bf16": bf16_is_fast(device),
             "profile": profile.name,
-            "home": str(home_folder()),
+            "home": None if problem else str(home_folder()),
             "datasets": sets,
         }
-        print(f"{report['device_name']}, {report['cores']} cores")
+        print(f"{report['device_name']}; {report['cores']} of {os.cpu_count()} cores may be used")
         print(f"Python {report['python']}, torch {report['torch']}, simclr_edu {__version__}")
+        print(problem or f"home of data, runs and results: {report['home']}")
         print(f"bfloat16 in hardware: {'yes' if report['bf16'] else 'no'}")
         print(f"profile: {profile.name} ({profile.cost})")
+        if note := gpu_note():
+            print(note)
         for name, state in sets.items():
             print(f"data set {name}: {state}")
         return report
 
 
-Command = Pretrain | Probe | Evidence | Transfer | Doctor
+Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
 def _one_sentence(box: str) -> str:
     """Fold tyro's framed message into one line: the text, without frame, title and hint."""
-    lines = [re.sub(r"[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
-    rule = next(
-        (i for i, line in enumerate(box.splitlines()) if i and re.search(r"\u2502 \u2500+ \u2502", line)),
-        None,
+    text = ""
+    for line in box.splitlines()[1:]:  # after the title
+        inner = re.sub(r"[\u2501-\u257f]", "", line).strip()
+        if re.fullmatch(r"[\u2500-]{5,}", inner):  # a rule, dashes where the terminal has no better
+            if text:
+                break
+        else:
+            text += f" {inner.strip(chr(0x2500))}"
+    text = " ".join(text.split())
+    text = re.sub(r"^Error parsing (?!-)\S+: ", "", text)  # the name of a class of tyro's, or of ours
+    text = re.sub(
+        r"No type matching (\S+) could be instantiated from \[(.*?)\]\..*", r"wanted \1, got \2", text
     )
-    text = " ".join(line for line in lines[1:rule] if line)
     return f"{text} (try python -m simclr_edu --help)"
 
 
@@ -231,14 +307,18 @@ def _parse(arguments: Sequence[str]) -> Command:
 
     Raises:
         ValueError: the arguments cannot be understood.
-        SystemExit: help was asked for and printed.
+        SystemExit: help or the version was asked for and printed.
     """
+    if list(arguments) == ["--version"]:
+        print(f"simclr_edu {__version__}")
+        raise SystemExit(0)
     profile = current_profile().config
     commands: dict[str, Callable[..., Any]] = {
         "pretrain": tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Pretrain),
         "probe": Probe,
         "evidence": Evidence,
         "transfer": Transfer,
+        "notebooks": Notebooks,
         "doctor": Doctor,
     }
     box = io.StringIO()
@@ -264,25 +344,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, or 2 for a mistake of the user's, said in one line, or 130 for Ctrl-C.
     """
     try:
-        with distributed.process_group():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        settle()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    interrupts_are_caught()
+    alone = any(a in ("doctor", "-h", "--help") for a in arguments)
+    try:
+        with contextlib.nullcontext() if alone else distributed.process_group():
             with distributed.agreed():
-                command = _parse(sys.argv[1:] if arguments is None else arguments)
+                command = _parse(arguments)
             result = command.run()
             if distributed.rank() == 0:
-                print(json.dumps(result), flush=True)
+                _print_result(result)
     except distributed.ElsewhereError:
         return USER_ERROR  # the rank that failed says why
     except KeyboardInterrupt:  # one process that pretrains ends by itself then, with what it has learned
         if distributed.rank() == 0:
-            print("simclr_edu: interrupted", file=sys.stderr)
+            say("simclr_edu: interrupted")
         return INTERRUPTED
-    except (ValueError, OSError, NonFiniteLossError, torch.OutOfMemoryError) as error:
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
         place = distributed.rank()
         if place == 0 or not isinstance(error, NonFiniteLossError):  # that one is the same on all ranks
             who = f"simclr_edu (rank {place})" if place else "simclr_edu"
-            print(f"{who}: {' '.join(str(error).split())}", file=sys.stderr)
+            say(f"{who}: {sentence}")
         return USER_ERROR
     return 0
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(result), flush=True)
+    except OSError as error:  # nobody reads it any more, or the disk is full
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"the result could not be written to standard output: {reason}") from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say of a mistake of the user's or a want of the machine's; None for a fault of ours."""
+    if is_out_of_memory(error):
+        ours = type(error) is MemoryError and str(error)
+        return ours or "there is not enough memory: take smaller batches or images, or a smaller encoder"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return f"the model could not be compiled, run without --compile ({reason[0]})"
+    if isinstance(error, BrokenPipeError):
+        return "what reads standard output has gone"
+    if isinstance(error, ValueError | OSError | NonFiniteLossError):
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,22 +1,29 @@
 """Checkpoints that are whole or not there at all, and that say what is wrong with them.
 
 A checkpoint is an ordinary ``torch.save`` file of tensors and plain values, named after its step and read
-with ``weights_only=True``, so that opening somebody else's cannot run code. The two newest are kept: a
-damaged newest one still leaves a good one to go on from.
+with ``weights_only=True``, so that opening somebody else's cannot run code. A digest of all its values lies
+in it, so that one whose numbers were edited is noticed. The two newest are kept: a damaged newest one still
+leaves a good one to go on from. Files of other programs are neither replaced nor deleted, whatever their
+names.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import re
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
-FORMAT = "simclr_edu.checkpoint.1"
+FORMAT = "simclr_edu.checkpoint.2"
+_WITHOUT_DIGEST = "simclr_edu.checkpoint.1"  # as they were at first: read without that check
+_ANY_FORMAT = b"simclr_edu.checkpoint."
 _KEEP = 2
 _UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 _NAME = re.compile(r"^checkpoint-(\d{8})\.pt$")
@@ -43,7 +50,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the directory cannot be written to, or the disk is full; ``path`` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    # A name that nobody else has: not another thread, nor a process of the same number on another machine.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -71,32 +79,78 @@ def _sync_names(folder: Path) -> None:
 
 
 def save_checkpoint(directory: str | os.PathLike[str], step: int, state: dict[str, Any]) -> Path:
-    """Save ``state`` as the checkpoint of ``step`` and remove all but the two newest.
-
-    What a killed process left half-written is removed too.
+    """Save ``state`` as the checkpoint of ``step`` and remove older ones of this package but for the newest.
 
     Raises:
+        CheckpointError: a file of this name is there that this package did not write.
         OSError: the directory cannot be written to, or the disk is full; older checkpoints stay.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{step:08d}.pt"
+    if os.path.lexists(path) and not is_ours(path):
+        raise CheckpointError(f"{path} was not written by simclr_edu and is not replaced: move it away")
     # By way of memory: straight to a full disk, torch.save ends in a RuntimeError about its own positions.
     content = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, content)
+    state = {k: v for k, v in state.items() if k not in ("format", "digest")}
+    torch.save({"format": FORMAT, "digest": _digest(state), **state}, content)
     with atomic_file(path) as file:
         file.write(content.getbuffer())
-    for old in [*list_checkpoints(folder)[:-_KEEP], *folder.glob(f".*{_UNFINISHED}")]:
+    older = [p for p in list_checkpoints(folder) if p.name < path.name and is_ours(p)]
+    for old in older[: 1 - _KEEP]:
         with contextlib.suppress(OSError):
             old.unlink()
     return path
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file looks like a checkpoint of this package; its contents are not checked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            return _ANY_FORMAT in archive.read(pickled)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def clear_unfinished(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what killed processes left half-written of files called ``names``; nobody else may write."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        if names.fullmatch(path.name[1:].split(_UNFINISHED)[0].rpartition(".")[0]):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _digest(value: Any) -> str:
+    """SHA-256 over every value in a state and its place."""
+    digest = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Tensor):
+            digest.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+        elif isinstance(value, dict):
+            digest.update(f"dict {len(value)};".encode())
+            for key, item in value.items():
+                feed(key)
+                feed(item)
+        elif isinstance(value, list | tuple):
+            digest.update(f"{type(value).__name__} {len(value)};".encode())
+            for item in value:
+                feed(item)
+        else:
+            digest.update(f"{type(value).__name__} {value!r};".encode())
+
+    feed(value)
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read one checkpoint file onto the CPU, checking every byte of it.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or was not written by this package.
+        CheckpointError: the file is missing, damaged, edited, or was not written by this package.
         OSError: the file may not be read, or the disk fails.
     """
     path = Path(path)
@@ -114,9 +168,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is damaged, cut short, or not a checkpoint ({type(error).__name__})"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    form = state.get("format") if isinstance(state, dict) else None
+    if form == FORMAT:
+        content = {k: v for k, v in state.items() if k not in ("format", "digest")}
+        if state.get("digest") != _digest(content):
+            raise CheckpointError(
+                f"{path} was edited after it was written: its values do not match its digest"
+            )
+    elif form != _WITHOUT_DIGEST:
+        if isinstance(form, str) and form > FORMAT and form.encode().startswith(_ANY_FORMAT):
+            raise CheckpointError(
+                f"{path} was written by a newer version of simclr_edu ({form}): update yours"
+            )
         raise CheckpointError(f"{path} was not written by simclr_edu (wanted format {FORMAT})")
-    return state
+    return dict(state)
 
 
 def read_latest(directory: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:

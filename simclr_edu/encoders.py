@@ -7,6 +7,7 @@ those that torchvision publishes.
 
 import contextlib
 import hashlib
+import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_choice, check_images
-from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._checks import check_choice, check_images, check_int, check_module
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
+from simclr_edu._randomness import drawing_from
 
 RESNETS: tuple[str, ...] = ("resnet18", "resnet34", "resnet50")
 ENCODERS: tuple[str, ...] = ("tiny", "small", *RESNETS)
@@ -31,11 +33,33 @@ class WeightsError(ValueError):
     """Published weights that are missing or damaged; the message is one sentence that names the ways on."""
 
 
+def check_unit_images(value: object, name: str = "images") -> Tensor:
+    """Return ``value`` if it is a batch of float images ``(B, 3, H, W)`` that do not look like 0 to 255.
+
+    Only a CPU looks at the values, a GPU would have to be waited for; neither does a compiled graph.
+    """
+    x = check_images(value, name)
+    if x.dtype == torch.uint8:
+        raise TypeError(f"{name} must be floats in [0, 1], got torch.uint8: divide them by 255")
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = (v.item() for v in torch.aminmax(x.detach()))
+        if math.isnan(high) or (low >= 0 and high > 2):
+            raise ValueError(f"{name} must be floats in [0, 1], got values from {low:g} to {high:g}")
+    return x
+
+
+def check_same_dtype(x: Tensor, module: nn.Module, name: str) -> None:
+    """Refuse floats of another kind than the weights, unless autocast converts them."""
+    weight = next((p for p in module.parameters() if p.is_floating_point()), x)
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"{name} must be {weight.dtype} like the weights, got {x.dtype}")
+
+
 class Centre(nn.Module):
     """Map images from [0, 1] to [-2, 2]: ``(x - 0.5) / 0.25``, the same for every data set."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - 0.5) * 4.0  # (B, 3, H, W)
+        return (check_unit_images(x) - 0.5) * 4.0  # (B, 3, H, W)
 
 
 class Normalise(nn.Module):
@@ -53,7 +77,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std  # (B, 3, H, W)
+        return (check_unit_images(x) - self.mean) / self.std  # (B, 3, H, W)
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -166,7 +190,7 @@ class ResNetEncoder(nn.Module):
         if self.pretrained:
             published = torchvision_models.get_model_weights(name)["IMAGENET1K_V1"]
             state = _published_state(name, published.url)
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced, so nobody's seed moves
+            with drawing_from(torch.Generator()):  # what is drawn here is replaced, so nobody's seed moves
                 backbone = build(weights=None)
             backbone.load_state_dict(state)
             preset = published.transforms()
@@ -184,8 +208,6 @@ class ResNetEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pretrained:
             check_images(x, "images")
-            if x.dtype == torch.uint8:
-                raise TypeError("images must be floats in [0, 1], got torch.uint8: divide them by 255")
             if min(x.shape[2:]) < _SMALLEST_PRETRAINED:
                 raise ValueError(
                     f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
@@ -223,6 +245,7 @@ def _download(name: str, url: str, path: Path) -> None:
     """Download to ``path``, whole and checked, or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, f"{path.name}.*.partial")  # as torch.hub calls what is on its way
         with downloading():
             torch.hub.download_url_to_file(url, str(path), _hash_in(path))
     except DOWNLOAD_ERRORS as error:
@@ -240,7 +263,12 @@ def _hash_in(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
 
-def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> nn.Module:
+def make_encoder(
+    name: str,
+    stem: str = "cifar",
+    weights: str | None = None,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
     """Build an encoder, with random weights or with published ones.
 
     ``weights="imagenet"`` are torchvision's ``IMAGENET1K_V1``: a ResNet trained with the labels of ImageNet,
@@ -253,6 +281,8 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
         stem: ``cifar`` for small images, ``imagenet`` for 224 pixels; ``tiny`` and ``small`` have one stem of
             their own and take no notice.
         weights: ``imagenet`` for a ResNet with the ``imagenet`` stem; random if not given.
+        generator: source of the random weights, on a CPU; torch's global generator if not given. The same
+            state of either gives the same weights.
 
     Returns:
         A module that maps float images ``(B, 3, H, W)`` in [0, 1] to h ``(B, D)``, with ``.feature_dim`` = D,
@@ -273,14 +303,20 @@ def make_encoder(name: str, stem: str = "cifar", weights: str | None = None) -> 
                 f"weights 'imagenet' were trained in {', '.join(RESNETS)} with stem 'imagenet', "
                 f"there are none for {name}{own_stem}"
             )
-    if name in RESNETS:
-        return ResNetEncoder(name, stem, weights)
-    return TinyEncoder() if name == "tiny" else SmallEncoder()
+    with drawing_from(generator):
+        if name in RESNETS:
+            return ResNetEncoder(name, stem, weights)
+        return TinyEncoder() if name == "tiny" else SmallEncoder()
 
 
 @contextlib.contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each submodule is in the mode that it was in."""
+    """Eval mode inside; afterwards each submodule is in the mode that it was in.
+
+    Raises:
+        TypeError: not a module.
+    """
+    check_module(module, "module")
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
@@ -294,11 +330,13 @@ def feature_dim(encoder: nn.Module, image_size: int = 32) -> int:
     """Width D of the representation: ``encoder.feature_dim``, or else measured with one blank image.
 
     Raises:
+        TypeError: the encoder is not a module, or the size no whole number.
         ValueError: the encoder does not return a matrix ``(B, D)``.
     """
-    declared = getattr(encoder, "feature_dim", None)
+    declared = getattr(check_module(encoder, "encoder"), "feature_dim", None)
+    check_int(image_size, "image_size", 1)
     if isinstance(declared, int):
-        return declared
+        return check_int(declared, "encoder.feature_dim", 1)
     reference = next(encoder.parameters(), torch.empty(0))
     with evaluation_mode(encoder), torch.inference_mode():
         blank = torch.zeros(1, 3, image_size, image_size, device=reference.device, dtype=reference.dtype)

@@ -12,9 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu import distributed
-from simclr_edu._checks import check_images, check_int
+from simclr_edu._checks import (
+    check_callable,
+    check_int,
+    check_kind,
+    check_matrix,
+    check_module,
+    enough_memory,
+)
+from simclr_edu._randomness import drawing_from
 from simclr_edu.augment import SimCLRAugment
-from simclr_edu.encoders import feature_dim
+from simclr_edu.encoders import check_same_dtype, check_unit_images, feature_dim
 
 
 class ProjectionHead(nn.Module):
@@ -37,14 +45,21 @@ class ProjectionHead(nn.Module):
         super().__init__()
         in_dim, out_dim = check_int(in_dim, "in_dim", 1), check_int(out_dim, "out_dim", 1)
         hidden_dim = in_dim if hidden_dim is None else check_int(hidden_dim, "hidden_dim", 1)
-        self.layers = nn.Sequential(
-            nn.Linear(in_dim, hidden_dim, bias=False),  # BatchNorm brings its own bias
-            nn.BatchNorm1d(hidden_dim),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, out_dim),
-        )
+        self.in_dim = in_dim
+        with enough_memory(f"a projection head of widths {in_dim}, {hidden_dim} and {out_dim}"):
+            self.layers = nn.Sequential(
+                nn.Linear(in_dim, hidden_dim, bias=False),  # BatchNorm brings its own bias
+                nn.BatchNorm1d(hidden_dim),
+                nn.ReLU(),
+                nn.Linear(hidden_dim, out_dim),
+            )
 
     def forward(self, h: Tensor) -> Tensor:
+        if check_matrix(h, "h").shape[1] != self.in_dim:
+            raise ValueError(f"h must be of width {self.in_dim}, got shape {tuple(h.shape)}")
+        if self.training and len(h) < 2:
+            raise ValueError("h must have at least 2 rows in training mode: BatchNorm compares them")
+        check_same_dtype(h, self, "h")
         z: Tensor = self.layers(h)  # (B, out_dim)
         return z
 
@@ -56,20 +71,23 @@ class SimCLR(nn.Module):
         encoder: any module that maps images to ``(B, D)``; D is read from ``.feature_dim``, or else
             measured with one blank image of 32 pixels.
         projection_dim: width of z, at least 1.
+        generator: source of the head's random weights, on a CPU; torch's global generator if not given.
 
     Raises:
         TypeError, ValueError: the encoder is not a module or does not return ``(B, D)``; a bad width.
     """
 
-    def __init__(self, encoder: nn.Module, projection_dim: int = 128) -> None:
+    def __init__(
+        self, encoder: nn.Module, projection_dim: int = 128, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
-        if not isinstance(encoder, nn.Module):
-            raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
-        self.encoder = encoder
-        self.projection_head = ProjectionHead(feature_dim(encoder), out_dim=projection_dim)
+        self.encoder = check_module(encoder, "encoder")
+        width = feature_dim(encoder)
+        with drawing_from(generator):
+            self.projection_head = ProjectionHead(width, out_dim=projection_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        check_images(x, "images")
+        check_same_dtype(check_unit_images(x), self, "images")
         h = self.encoder(x)  # (B, D)
         return h, self.projection_head(h)  # (B, D), (B, projection_dim)
 
@@ -98,7 +116,16 @@ def train_step(
 
     Returns:
         The loss, a detached scalar, and the embeddings z, detached ``(2N, d)``.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, or images that do not fit.
     """
+    check_module(model, "model")
+    check_callable(getattr(augment, "two_views", None), "augment.two_views")
+    check_callable(loss_function, "loss_function")
+    check_kind(optimizer, "optimizer", torch.optim.Optimizer, "a torch.optim.Optimizer")
+    if precision is not None:
+        check_kind(precision, "precision", contextlib.AbstractContextManager, "an autocast context or None")
     v1, v2 = augment.two_views(images, generator=generator, part=distributed.share())  # (N, 3, H, W) each
     # One pass over both views: BatchNorm then sees 2N views, not N twice with different statistics.
     views = torch.cat([v1, v2])  # (2N, 3, H, W)

@@ -1,7 +1,7 @@
 """Run the checks of the project, the quick ones first.
 
 python tools/check.py                      every check; `make test`
-python tools/check.py STEP ...             only these steps
+python tools/check.py STEP ...             only these steps, or these parts of the step `tests`
 python tools/check.py --fast [--since REF] the loop while working, two minutes; `make check`
 
 All steps run even when an early one fails, and the last lines say which failed. The loop leaves out the
@@ -10,6 +10,7 @@ committed, if none is given) go first.
 """
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -23,25 +24,35 @@ from affected import NoChangesError, affected_tests, changed_files
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "test"
 CORES = os.cpu_count() or 1
-# One worker a core, and one thread a worker: two runs side by side take less time than one after the other on
-# two threads each. Tests of one file that share costly runs are marked xdist_group.
-PYTEST = ("-m", "pytest", "-q", "--durations=5", f"-n{CORES}")
-GROUPED = (*PYTEST, "--dist=loadgroup")
+# One thread a worker: runs side by side take less time than one after the other on several threads. Tests
+# that share costly runs are marked xdist_group; a notebook is one group.
+PYTEST = ("-m", "pytest", "-q", "--durations=10", "--dist=loadgroup")
+GROUPED = (*PYTEST, f"-n{CORES}")
+# Only cells tagged nbval-check-output are compared.
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=3600")
 
-NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900")
-
+# The parts of the step `tests`, to run one alone.
+PARTS: dict[str, tuple[str, ...]] = {
+    "unit": (*GROUPED, "tests/unit", "tests/notebooks"),
+    "mutants": (*GROUPED, "tests/mutants"),
+    "nbval": (*GROUPED, *NBVAL, "notebooks"),
+    "browser": (*GROUPED, "tests/browser"),
+}
+COVERAGE = BUILD / "coverage.json"
+# Percent of the package's lines that the tests run. Below the floor a whole idea has lost its tests.
+COVERAGE_FLOOR, COVERAGE_NAMED = 85, 90
 # Each step is the arguments of one run of this interpreter.
 STEPS: dict[str, tuple[str, ...]] = {
     "lint": ("-m", "ruff", "check", "."),
     "format": ("-m", "ruff", "format", "--check", "."),
     "types": ("-m", "mypy"),
     "sync": ("tools/sync.py", "--check"),
-    "unit": (*GROUPED, "tests/unit", "tests/notebooks"),
-    "mutants": (*GROUPED, "tests/mutants"),
-    # A notebook a worker. Only cells tagged nbval-check-output are compared.
-    "nbval": (*PYTEST, "--dist=loadfile", *NBVAL, "notebooks"),
-    # One test at a time, since a few take minutes.
-    "browser": (*PYTEST, "--maxschedchunk=1", "tests/browser"),
+    # All parts in one pool, the costly ones first, so that no core waits for the end of a part; one worker
+    # more than cores, because a test in a browser or of a killed process waits as much as it works.
+    "tests": (
+        *(*PYTEST, f"-n{CORES + 1}", *NBVAL, "--cov=simclr_edu", f"--cov-report=json:{COVERAGE}"),
+        *("notebooks", "tests/browser", "tests/mutants", "tests/unit", "tests/notebooks"),
+    ),
 }
 
 # The loop while working.
@@ -89,13 +100,31 @@ def run_step(step: str, arguments: tuple[str, ...]) -> tuple[str, float]:
     # Not the learner's own results; and the profile that the saved outputs were made with.
     environment = {"SIMCLR_EDU_PROFILE": "laptop"} | os.environ
     environment |= {"SIMCLR_EDU_HOME": str(BUILD / "home"), "JUPYTER_PREFER_ENV_PATH": "1"}
-    environment["OMP_NUM_THREADS"] = "1"
+    environment |= {"OMP_NUM_THREADS": "1", "COVERAGE_FILE": str(BUILD / "coverage")}
     started = time.perf_counter()
     code = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=False).returncode
     seconds = time.perf_counter() - started
     if code == NO_TESTS and step in ("affected", "others"):
         return "skipped: all its tests are slow, `make test` runs them", seconds
+    if step == "tests" and COVERAGE.exists():
+        problem = coverage_problem(COVERAGE)
+        if code == 0 and problem:
+            return f"FAILED: {problem}", seconds
     return "passed" if code == 0 else f"FAILED (exit status {code})", seconds
+
+
+def coverage_problem(report: Path) -> str | None:
+    """Print which share of the package's lines ran, and of which files little; say what is wrong, or None."""
+    measured = json.loads(report.read_text(encoding="utf-8"))
+    total = measured["totals"]["percent_covered"]
+    print(f"\ncoverage: {total:.1f}% of the package's {measured['totals']['num_statements']:,} lines")
+    shares = {name: file["summary"]["percent_covered"] for name, file in measured["files"].items()}
+    for name, share in sorted(shares.items(), key=lambda item: item[1]):
+        if share < COVERAGE_NAMED:
+            print(f"  {share:5.1f}%  {name}")
+    if total < COVERAGE_FLOOR:
+        return f"the tests run {total:.1f}% of the package's lines, wanted are {COVERAGE_FLOOR}%"
+    return None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,7 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; none means all")
+    parser.add_argument(
+        "steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS | PARTS)}; none means all"
+    )
     parser.add_argument("--fast", action="store_true", help="the loop while working")
     parser.add_argument("--since", metavar="REF", help="with --fast: the changes since this branch left REF")
     options = parser.parse_args(arguments)
@@ -111,9 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--fast has steps of its own: name none")
     if options.since and not options.fast:
         parser.error("--since goes with --fast")
-    if unknown := [s for s in options.steps if s not in STEPS]:
-        parser.error(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
-    steps = {step: STEPS[step] for step in options.steps or STEPS}
+    known = STEPS | PARTS
+    if unknown := [s for s in options.steps if s not in known]:
+        parser.error(f"there is no step {unknown[0]!r}; the steps are {', '.join(known)}")
+    steps = {step: known[step] for step in options.steps or STEPS}
     if options.fast:
         try:
             changed = changed_files(ROOT, options.since or "HEAD")

@@ -1,6 +1,7 @@
 """Open the notebooks in JupyterLab: python tools/lab.py [OPTION of JupyterLab ...]
 
-What a learner makes (checkpoints, results) goes to runs/, unless SIMCLR_EDU_HOME names another folder.
+What a learner makes (checkpoints, results) goes to the home folder that `python -m simclr_edu doctor` names,
+as it does however a notebook is opened.
 """
 
 import os
@@ -22,9 +23,8 @@ def environment() -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     """Run JupyterLab until it is stopped; return its exit status."""
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={nbtools.NOTEBOOKS}", *arguments]
-    home = {"SIMCLR_EDU_HOME": str(nbtools.ROOT / "runs")} | environment()
     try:
-        return subprocess.run(command, env=home, check=False).returncode
+        return subprocess.run(command, env=environment(), check=False).returncode
     except KeyboardInterrupt:  # JupyterLab got it too, and has asked its question
         return 0
 

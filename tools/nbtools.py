@@ -1,4 +1,4 @@
-"""What the notebook tools share: where notebooks lie, how they are paired, executed, cleaned and written.
+"""What the notebook tools share: where notebooks lie, how they are paired, cleaned and written.
 
 A notebook is kept twice: ``notebooks/source/NN_name.py`` (py:percent text, what a person edits) and
 ``notebooks/NN_name.ipynb`` (the same cells with the outputs of a real run). Everything that varies from
@@ -8,18 +8,13 @@ machine to machine without carrying meaning is left out of the second, so that a
 import argparse
 import copy
 import hashlib
-import os
 import re
 import sys
-import time
-import traceback
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +35,7 @@ METADATA = {
 }
 # Cell metadata that means something to a reader; the rest (timestamps, fold state, trust) is dropped.
 CELL_METADATA = ("tags", "slideshow", "jupyter", "editable", "deletable")
+INSTALL = "install"  # tag of the cell that installs the package where a notebook is opened without it
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TEXT = "[interactive: run this cell in JupyterLab to use it]"
 # Folders that exist on somebody's machine and mean nothing on another one.
@@ -117,10 +113,15 @@ def write_source(notebook: NotebookNode, path: Path) -> None:
     path.write_text(jupytext.writes(bare, fmt=PERCENT), encoding="utf-8", newline="\n")
 
 
+def as_text(notebook: NotebookNode) -> str:
+    """Return the text of a normalised notebook's file."""
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
 def write_notebook(notebook: NotebookNode, path: Path) -> bool:
     """Write a normalised notebook; return whether the file changed."""
-    nbformat.validate(notebook)
-    text = nbformat.writes(notebook) + "\n"
+    text = as_text(notebook)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -169,6 +170,13 @@ def _normal_output(output: NotebookNode) -> NotebookNode:
     if "metadata" in output:
         output.metadata.pop("needs_background", None)
     return output
+
+
+def to_read(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy for a page, without the install cell: without a kernel there is nothing to install."""
+    shown = copy.deepcopy(notebook)
+    shown.cells = [cell for cell in shown.cells if INSTALL not in cell.metadata.get("tags", [])]
+    return shown
 
 
 def cell_key(cell: NotebookNode) -> tuple[str, str, str]:
@@ -249,58 +257,3 @@ def output_problems(notebook: NotebookNode) -> list[str]:
                 problems.append(f"cell {number} shows a path of this machine: {line.strip()[:300]}")
                 break
     return problems
-
-
-def execute(notebook: NotebookNode, *, home: Path, folder: Path = NOTEBOOKS, timeout: int = 900) -> float:
-    """Run a notebook from top to bottom in a fresh kernel (in place) and return the seconds it took.
-
-    Args:
-        notebook: the notebook; its outputs are replaced.
-        home: the learner's folder, handed to the kernel as SIMCLR_EDU_HOME.
-        folder: where the kernel starts.
-        timeout: seconds that one cell may take.
-
-    Raises:
-        NotebookProblem: a cell raised an error or ran out of time.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    # One width for whatever adapts to a terminal, and this environment's kernel, not one of the user's.
-    environment = os.environ | {
-        "SIMCLR_EDU_HOME": str(home.resolve()),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "COLUMNS": "100",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        record_timing=False,
-        # ipykernel warns on every start that it talks over TCP; only its errors are of interest here.
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        resources={"metadata": {"path": str(folder)}},
-    )
-    started = time.perf_counter()
-    try:
-        client.execute(env=environment)
-    except CellExecutionError as error:
-        raise NotebookProblem(str(error).strip()) from error
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__} in {place.name}, line {place.lineno} of {Path(place.filename).name}"
-        raise NotebookProblem(f"the kernel stopped: {what}: {error}") from error
-    seconds = time.perf_counter() - started
-    inside = [
-        o for o in _widget_outputs(notebook) if o["output_type"] == "error" or o.get("name") == "stderr"
-    ]
-    if inside:
-        text = inside[0].get("evalue") or inside[0].get("text", "")
-        raise NotebookProblem(f"a widget shows an error or a warning: {text.strip()[:300]}")
-    return seconds
-
-
-def _widget_outputs(notebook: NotebookNode) -> Iterator[NotebookNode]:
-    # An error raised while a widget draws lands in the widget's own output area, not in the cell's.
-    for states in notebook.metadata.get("widgets", {}).values():
-        for model in states.get("state", {}).values():
-            yield from model.get("state", {}).get("outputs", [])

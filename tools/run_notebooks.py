@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import kernels
 import nbtools
 
 RESULTS = "results.json"
@@ -43,7 +44,7 @@ def run_one(path: Path, home: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         before = {name: row for name, row in stored.items() if row["notebook"] < path.stem[:2]}
         (Path(folder) / RESULTS).write_text(json.dumps(before), encoding="utf-8")
-        seconds = nbtools.execute(notebook, home=Path(folder), folder=path.parent)
+        seconds = kernels.execute(notebook, home=Path(folder), folder=path.parent)
         rows = results_in(Path(folder))
     problems = nbtools.output_problems(nbtools.normalise(notebook))
     if problems:
@@ -58,7 +59,7 @@ def run_one(path: Path, home: Path) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a notebook failed."""
     parser = nbtools.command_line(__doc__)
-    default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "runs"))
+    default_home = Path(os.environ.get("SIMCLR_EDU_HOME", nbtools.ROOT / "build" / "notebooks"))
     parser.add_argument("--home", type=Path, default=default_home, help="where the results table is kept")
     parser.add_argument("--fresh", action="store_true", help="empty that folder first; needs --home")
     options = parser.parse_args(arguments)

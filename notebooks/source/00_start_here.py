@@ -13,6 +13,13 @@
 #
 # **Time**: 15 min to read, under 1 min to run. **Prerequisites**: Python, tensors, a first classifier in PyTorch.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 

@@ -15,6 +15,13 @@
 # **Time**: 25 min to read, about 1 min to run on 2 cores, 11 min for the exercises.
 # **Prerequisites**: notebook 00, tensor indexing.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import statistics
 
@@ -442,7 +449,7 @@ for seed in shipped["config"]["seeds"]:
 # runs. (Even with their seed a run differs a little: another processor rounds differently, and training amplifies it.)
 
 # %% slideshow={"slide_type": "-"}
-run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED), data, progress=False)
+run = pretrain(PretrainConfig(color=False, epochs=5, seed=SEED, device="cpu"), data, progress=False)
 live = arms.measure(run, data)
 for score, (mean, std) in short["crop only"].items():
     print(f"{score:12s} here {live[score]:.3f}   shipped {mean:.3f} ± {std:.3f}")

@@ -18,6 +18,13 @@
 # **Prerequisites:** PyTorch tensors, softmax and cross-entropy; notebook 01 for the two views. Every section
 # can be run right after the set-up cell.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 
@@ -37,7 +44,7 @@ SEED = 0
 torch.manual_seed(SEED)
 print(profiles.describe(seed=SEED))
 data = load_images("shapes").subset(4000, 2000, seed=SEED)
-config = PretrainConfig(epochs=5, seed=SEED)  # a short run, for section 6
+config = PretrainConfig(epochs=5, seed=SEED, device="cpu")  # a short run, for section 6
 rng = torch.Generator().manual_seed(SEED)
 augment = config.augmentation(data.image_size)
 v1, v2 = augment.two_views(data.test_images[:256], generator=rng)  # (256, 3, 32, 32) each

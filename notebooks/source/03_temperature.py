@@ -17,6 +17,13 @@
 # **Prerequisites:** notebook 02 (anchor, positive, negative, NT-Xent). Every section can be run right after the
 # set-up cell.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import math
 import statistics
@@ -274,7 +281,7 @@ print("alignment and uniformity: notebook = package")
 
 # %% slideshow={"slide_type": "subslide"}
 TAUS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2)
-short = PretrainConfig(epochs=6)
+short = PretrainConfig(epochs=6, device="cpu")
 augment, generator = short.augmentation(data.image_size), torch.Generator().manual_seed(SEED)
 v1, v2 = augment.two_views(data.test_images[:256], generator=generator)  # (256, 3, 24, 24), of validation
 

@@ -16,6 +16,13 @@
 # **Time**: 30 min to read, about 2 min to run on 2 cores, 23 min for the exercises.
 # **Prerequisites**: notebooks 01 and 02.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import copy
 import math
@@ -268,7 +275,7 @@ assert measured[-1]["knn"] > measured[0]["knn"] + 0.2
 # from 100%: the augmentation makes the task hard on purpose. While kNN rises, training works, whatever the loss looks like.
 #
 # Run the training cell again: it finds a finished run and trains no further. To train anew, delete the folder
-# `runs/simclr`.
+# `runs/simclr` in your course folder (`print(directory)` shows where it is).
 #
 # Now that the run is over and nothing is left to choose, the test set, with all labels to vote:
 

@@ -17,6 +17,13 @@
 # **Time**: 30 min to read, 2 min to run on 2 cores, 19 min for the exercises.
 # **Prerequisites**: notebooks 00 and 04.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 import torch.nn.functional as F

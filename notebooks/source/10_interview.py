@@ -15,6 +15,13 @@
 # **Time**: 10 min to read, under 1 min to run, 55 min for the exercises, 45 min for each mock interview. **Prerequisites**:
 # notebooks 00 to 06. Any section can be run right after the set-up cell.
 
+# %% tags=["install"] slideshow={"slide_type": "skip"}
+# Where the package is installed, as it is after `make lab`, this cell does nothing.
+import importlib.util
+
+if importlib.util.find_spec("simclr_edu") is None:
+    print("The package simclr_edu is missing: run `pip install .` in the course's folder, then begin anew.")
+
 # %% tags=["setup"] slideshow={"slide_type": "skip"}
 import torch
 import torch.nn.functional as F

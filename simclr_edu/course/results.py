@@ -6,15 +6,14 @@ holds the baselines of the first. Accuracies are stored from 0 to 1 and shown in
 
 import html
 import json
-import math
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from simclr_edu._checks import check_fraction
+from simclr_edu._checks import check_fraction, check_number, check_seed, check_sequence, check_text
+from simclr_edu._locks import in_turn_on
 from simclr_edu.checkpoints import atomic_file
-from simclr_edu.home import home_folder
+from simclr_edu.home import WAY_OUT, HomeError, home_folder, writable_home
 
 # The order in which the course tells its story; a row belongs to the first of these that begins its name.
 STORY = (
@@ -118,20 +117,22 @@ def record(
         TypeError: a value is not a number, or a text is not a string.
         ValueError: an accuracy outside 0 to 1, a number that is not finite, no value at all, an empty name;
             or ``results.json`` is damaged, in which case it is left as it is.
+        HomeError: the home folder may not be written.
+        FolderInUseError: another process has held the table for a minute.
     """
     for what, text in (("name", name), ("notebook", notebook), ("profile", profile)):
-        if not isinstance(text, str) and not (what == "profile" and text is None):
-            raise TypeError(f"{what} must be a string, got {type(text).__name__}")
-    if not name.strip():
-        raise ValueError("name must not be empty")
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise TypeError(f"seed must be a whole number, got {type(seed).__name__}")
+        if text is not None or what != "profile":
+            check_text(text, what)
+    seed = None if seed is None else check_seed(seed)
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
-    rows = _read()
-    rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
-    _write(rows)
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn_on(path):  # another notebook may be recording its own row
+        rows = _read()
+        rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
+        _write(rows)
 
 
 def rows() -> dict[str, dict[str, Any]]:
@@ -155,8 +156,10 @@ def table(columns: tuple[str, ...] = ("linear", "knn", "accuracy")) -> ResultsTa
         TypeError: ``columns`` is not a sequence of strings.
         ValueError: a column is no value but where a row comes from, or ``results.json`` is damaged.
     """
-    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
-        raise TypeError(f"columns must be a sequence of strings such as ('linear', 'knn'), got {columns!r}")
+    wanted = "a sequence of strings such as ('linear', 'knn')"
+    for column in check_sequence(columns, "columns", wanted):
+        if not isinstance(column, str):
+            raise TypeError(f"columns must be {wanted}, got one of {type(column).__name__}")
     if any(column in _ORIGIN for column in columns):
         raise ValueError(
             f"columns must be names of values, got {tuple(columns)}; {', '.join(_ORIGIN)} are added"
@@ -178,11 +181,7 @@ def table(columns: tuple[str, ...] = ("linear", "knn", "accuracy")) -> ResultsTa
 def _check_value(key: str, value: object) -> float:
     if key not in PLAIN_NUMBERS:
         return check_fraction(value, key)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{key} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"{key} must be finite, got {value}")
-    return float(value)
+    return check_number(value, key)
 
 
 def _heading(column: str) -> str:
@@ -210,8 +209,10 @@ def _read() -> dict[str, dict[str, Any]]:
     path = _path()
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise HomeError(f"{path} cannot be read ({error.strerror}): {WAY_OUT}") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise ValueError(f"{path} is damaged ({error}); delete it to start with an empty table") from error
     if not isinstance(stored, dict) or not all(_is_row(row) for row in stored.values()):
@@ -229,7 +230,6 @@ def _is_row(row: object) -> bool:
 
 def _write(stored: dict[str, dict[str, Any]]) -> None:
     """Replace the file whole, so that a kernel stopped here leaves the old table or the new one."""
-    path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
+    writable_home()
+    with atomic_file(_path()) as file:
         file.write(json.dumps(stored, indent=1, ensure_ascii=False).encode())

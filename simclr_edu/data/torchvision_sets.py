@@ -1,7 +1,6 @@
 """CIFAR, STL-10 and Fashion-MNIST: torchvision's classes and checksums, downloaded once."""
 
 import contextlib
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of
+from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
 from simclr_edu.data.image_set import DataError, ImageSet
 from simclr_edu.data.pixels import grey_to_rgb, require_memory, resize_to
 
@@ -144,16 +143,18 @@ def _ready_dataset(name: str, root: Path, download: bool) -> Any:
 
 
 def _is_unpacked(dataset: Any, root: Path) -> bool:
-    return all(
-        (root / file).is_file() and md5 in (None, _md5(root / file)) for file, md5 in unpacked_files(dataset)
-    )
+    from torchvision.datasets.utils import check_integrity
+
+    return all(check_integrity(root / file, md5) for file, md5 in unpacked_files(dataset))
 
 
 def _place_archive(name: str, root: Path, archive: _Archive, dataset: Any, download: bool) -> None:
     """Make sure that the archive is below ``root`` and whole, downloading it only if it is not there."""
+    from torchvision.datasets.utils import check_integrity
+
     target = root / archive.path
     if target.exists():
-        if _md5(target) != archive.md5:
+        if not check_integrity(target, archive.md5):
             raise DataError(
                 f"{target} is damaged (wrong checksum); delete it and load {name} again, or replace it"
             )
@@ -170,11 +171,16 @@ def _place_archive(name: str, root: Path, archive: _Archive, dataset: Any, downl
 
 
 def _download(url: str, target: Path, md5: str) -> None:
-    """Download to a temporary folder beside ``target`` and move the whole, checked file into place."""
+    """Download to a temporary folder beside ``target`` and move the whole, checked file into place.
+
+    torchvision's ``download_url`` writes to the place itself: cut off, it leaves its half there.
+    """
     from torchvision.datasets.utils import download_url
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
+    prefix = f".download-{target.name}-"
+    remove_leftovers(target.parent, prefix + "*")
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
         with downloading():
             download_url(url, folder, target.name, md5)
         os.replace(Path(folder) / target.name, target)
@@ -206,8 +212,3 @@ def _missing(name: str, root: Path, dataset: Any, reason: str) -> str:
         f"or put {files} (from {origin}) into {root / archives[0].path.parent} by hand, "
         f"or use your own images with 'folder:PATH'"
     )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -6,13 +6,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_tensor
+from simclr_edu._checks import check_module, check_tensor
 from simclr_edu.distributed.ranks import is_distributed, rank, talking, world_size
 
 
 @torch.no_grad()
 def copy_from_rank0(module: nn.Module) -> None:
-    """Give every rank rank 0's parameters and buffers, so that all start alike. A collective."""
+    """Give every rank rank 0's parameters and buffers, so that all start alike. A collective.
+
+    Raises:
+        TypeError: not a module.
+    """
+    check_module(module, "module")
     if not is_distributed():
         return
     for value in (*module.parameters(), *module.buffers()):
@@ -28,7 +33,11 @@ def average_gradients(module: nn.Module) -> None:
 
     One flat all-reduce, always laid out alike: the order in which K numbers are added depends on where they
     lie in it, and a resumed run must add them as the uninterrupted one did.
+
+    Raises:
+        TypeError: not a module.
     """
+    check_module(module, "module")
     if not is_distributed():
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
@@ -51,7 +60,15 @@ def all_gather(x: Tensor) -> list[Tensor]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather forward; its transpose, all-reduce and take the own part, backward."""
+    """All-gather forward; its transpose, all-reduce and take the own part, backward.
+
+    torch's own, ``torch.distributed.nn.functional.all_gather``, gives result and gradient bit for bit alike
+    and is quicker than ``gather_with_grad``, which compares the rows first: 0.80 to 0.86 of its CPU time for
+    (256, 128) on two ranks, there and back (medians of 60 in turn, three runs, gloo, two cores of an AMD
+    EPYC, torch 2.13). But it is deprecated in favour of a module whose name begins with an underscore, rows
+    of 4 and 5 gave a tensor with foreign memory and no error, and its backward says that a rank is gone with
+    an address and a line of C++, where :func:`talking` cannot reach it.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

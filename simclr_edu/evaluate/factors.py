@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_finite, check_int, check_positive, check_tensor
+from simclr_edu._checks import check_choice, check_finite, check_positive, check_seed, check_tensor
 from simclr_edu.evaluate.checks import check_features_pair
-from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation
+from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation, standardised
 from simclr_edu.evaluate.probe import fit_linear
 
 
@@ -56,14 +56,17 @@ def probe_factor(
     y, test_y = targets  # (N, T), (M, T)
 
     mean, scale = standardisation(train_x)
-    x, basis = row_space((train_x - mean) / scale)  # (N, d)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(check_int(seed, "seed", 0)))
+    x, basis = row_space(standardised(train_x, mean, scale))  # (N, d)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(check_seed(seed)))
     val, fit = order[: len(x) // 5], order[len(x) // 5 :]
     part = RidgeFit(x[fit], y[fit])
     l2 = min(L2_GRID, key=lambda strength: float((part.predict(x[val], strength) - y[val]).square().sum()))
-    test = (test_x - mean) / scale
+    test = standardised(test_x, mean, scale)
     predictions = RidgeFit(x, y).predict(test if basis is None else test @ basis, l2)  # (M, T)
-    return 1 - float((predictions - test_y).square().sum() / (test_y - test_y.mean(0)).square().sum())
+    spread = (test_y - test_y.mean(0)).square().sum()
+    if not spread > 0:
+        raise ValueError("test_values must vary, got values that are equal but for rounding")
+    return 1 - float((predictions - test_y).square().sum() / spread)
 
 
 def _check_values(values: object, name: str, length: int) -> Tensor:

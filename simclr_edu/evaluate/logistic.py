@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from simclr_edu._checks import is_far
 from simclr_edu.evaluate.labels import stratified_folds
 
 # Candidates for the l2 strength of the linear probe, strong to weak: each fit starts from the one before.
@@ -27,6 +28,13 @@ class LogisticFit:
 
     Solutions are float64 ``(C, d + 1)``, the last column the bias. Products with the features are float32,
     everything of size (N, C) or smaller is float64.
+
+    Why not scikit-learn's, which the tests compare it with: few labels in many dimensions, where the rows are
+    rotated first. Choosing l2 and fitting by the same protocol took scikit-learn 1.9 19 times the CPU seconds
+    for 100 labels on 3,072 pixels (3.2 against 0.17), and a curve over numbers of labels is dozens of these;
+    2.2 times for 3,000 labels on them (15.9 against 7.1, once) and for 10,000 x 128 made features (0.76
+    against 0.35). On 10,000 x 128 of the shipped encoder both take the same (0.61 and 0.60). Test accuracies
+    agree within 0.001. Medians of 3 to 5 in turn, one thread, AMD EPYC, torch 2.13.
     """
 
     def __init__(self, x: Tensor, target: Tensor, num_classes: int) -> None:
@@ -188,6 +196,14 @@ def choose_l2(
 
 
 def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column; 1 for a column that is constant within rounding."""
-    scale, mean = torch.std_mean(x, dim=0, correction=0)
-    return mean, torch.where(scale <= 1e-6 * mean.abs() + 1e-30, torch.ones_like(scale), scale)
+    """Mean and standard deviation of each column; 1 for a column that is constant within rounding.
+
+    Float64 for features so large or small that their squares leave float32.
+    """
+    scale, mean = torch.std_mean(x.double() if is_far(x.T) else x, dim=0, correction=0)
+    return mean, torch.where(scale <= 1e-6 * mean.abs(), torch.ones_like(scale), scale)
+
+
+def standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Features, float32, without the mean and deviation that :func:`standardisation` found."""
+    return ((x - mean) / scale).float()

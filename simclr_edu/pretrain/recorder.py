@@ -1,16 +1,22 @@
-"""What is written down of a run as it goes: losses, records of the history, the progress bar."""
+"""What is written down of a run as it goes: losses, records of the history, the progress bar or lines."""
 
+import contextlib
 import math
+import sys
+from typing import Literal
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from simclr_edu import distributed
+from simclr_edu._progress import tell
 from simclr_edu.checkpoints import list_checkpoints
 from simclr_edu.diagnostics import contrastive_accuracy
 from simclr_edu.pretrain.clock import Clock
 from simclr_edu.pretrain.run import NonFiniteLossError, Run
+
+SECONDS_A_LINE = 30.0
 
 
 class Recorder:
@@ -20,17 +26,25 @@ class Recorder:
         run: its history is written.
         clock: of the run.
         losses: those since the last record, of a run that goes on.
-        progress: show a progress bar.
+        progress: show a progress bar, or lines.
     """
 
-    def __init__(self, run: Run, clock: Clock, losses: list[Tensor], progress: bool) -> None:
+    def __init__(
+        self, run: Run, clock: Clock, losses: list[Tensor], progress: bool | Literal["lines"]
+    ) -> None:
         self._run, self._clock, self.losses = run, clock, losses
         self._since = run.seconds, run.pairs
         total = clock.total_steps
+        self._lines = progress == "lines" and distributed.rank() == 0
+        self._last_line = run.seconds
+        if self._lines:
+            length = f"{total} steps" if total else f"{run.config.seconds:g} seconds"
+            start = f"goes on from step {run.step}" if run.step else "starts at step 0"
+            self._say(f"{length}, {start}")
         self._bar = tqdm(
             total=total,
             initial=run.step if total else 0,
-            disable=not progress or distributed.rank() > 0,
+            disable=progress is not True or distributed.rank() > 0,
             unit="step",
             desc=f"pretrain {run.config.encoder} on {run.config.data}",
             leave=False,
@@ -50,6 +64,7 @@ class Recorder:
         """
         self.losses.append(loss)
         self._bar.update()
+        tell(self._clock.share_done())
         if loss.device.type == "cpu" or self.is_due():
             self._check(float(loss), "the loss")
 
@@ -75,6 +90,22 @@ class Recorder:
         )
         self.losses, self._since = [], (run.seconds, run.pairs)
         self._bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+        share = self._clock.share_done()
+        if self._lines and (share >= 1 or run.seconds - self._last_line >= SECONDS_A_LINE):
+            self._last_line = run.seconds
+            left = f", about {run.seconds * (1 - share) / share:.0f} s left" if share < 1 else ""
+            self._say(
+                f"step {run.step}, epoch {run.epoch:.2f}, {share:.0%}: loss {mean:.3f}, "
+                f"{run.history[-1]['pairs_per_s']:.0f} pairs/s, {run.seconds:.0f} s{left}"
+            )
+
+    def _say(self, text: str) -> None:
+        c = self._run.config
+        if sys.stderr is not None:  # it is None where a shell closed it
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # nobody reads any more: no reason to stop training
+                print(f"pretrain {c.encoder} on {c.data}: {text}", file=sys.stderr, flush=True)
 
     def check_finite(self) -> None:
         """Refuse to go on with weights that are not finite: of a finite loss, the gradient need not be."""

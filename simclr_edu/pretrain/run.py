@@ -1,30 +1,37 @@
 """A pretraining run: what it is, how it is saved, resumed and loaded."""
 
-import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from simclr_edu._locks import one_writer
 from simclr_edu.checkpoints import (
-    atomic_file,
+    CheckpointError,
+    is_ours,
     list_checkpoints,
+    read_checkpoint,
     read_latest,
     save_checkpoint,
 )
 from simclr_edu.encoders import make_encoder
 from simclr_edu.home import ASSETS, home_folder
 from simclr_edu.pretrain.config import CUSTOM, PretrainConfig
+from simclr_edu.pretrain.folder import as_folder
 from simclr_edu.pretrain.state import must_fit, restore, saved_config, state_of
 from simclr_edu.simclr import SimCLR
 
 
 class NonFiniteLossError(ArithmeticError):
     """Loss or weights became NaN or infinite; the message says at which step and what the likely cause is."""
+
+
+class PretrainWarning(UserWarning):
+    """What is worth knowing about a run that goes on all the same."""
 
 
 class StopPretraining(Exception):
@@ -77,19 +84,34 @@ class Run:
         }
 
     def save_weights(self, directory: str | os.PathLike[str]) -> Path:
-        """Save the run without the optimizer's state: a third of the size, to be loaded but not resumed."""
-        return save_checkpoint(directory, self.step, state_of(self, optimizer=None, generators={}))
+        """Save the run without the optimizer's state: a third of the size, to be loaded but not resumed.
+
+        Args:
+            directory: a folder of its own, made if it is not there. It may hold weights of earlier steps, of
+                which the newest is kept; not a run that can be resumed, nor later steps.
+
+        Raises:
+            CheckpointError: the folder holds a checkpoint that must not be replaced or come after this one.
+            FolderInUseError: a run is being trained in the folder.
+            OSError: the directory cannot be written to, or the disk is full.
+        """
+        folder = as_folder(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_writer(folder):
+            for path in list_checkpoints(folder):
+                if not is_ours(path):
+                    problem = "was not written by simclr_edu"
+                elif read_checkpoint(path).get("optimizer") is not None:
+                    problem = "is of a run that can be resumed"
+                elif path.name > f"checkpoint-{self.step:08d}.pt":
+                    problem = f"is of a later step than {self.step}"
+                else:
+                    continue
+                raise CheckpointError(f"{path} {problem}: give save_weights a folder of its own")
+            return save_checkpoint(folder, self.step, state_of(self, optimizer=None, generators={}))
 
 
 Callback = Callable[[Run], None]
-
-
-def write_config(run: Run) -> None:
-    """Write the configuration and how the run stands, for people to read; nothing is read back from it."""
-    if run.directory is not None:
-        with atomic_file(run.directory / "config.json") as file:
-            text = json.dumps({"config": asdict(run.config), **run.summary()}, indent=2)
-            file.write(f"{text}\n".encode())
 
 
 def load_run(path: str | os.PathLike[str], encoder: nn.Module | None = None) -> Run:

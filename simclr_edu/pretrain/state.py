@@ -6,10 +6,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from simclr_edu.checkpoints import CheckpointError
+from simclr_edu.pretrain.batches import same_images
 from simclr_edu.pretrain.config import PretrainConfig
 
 if TYPE_CHECKING:  # a run saves its own state
@@ -19,19 +21,38 @@ if TYPE_CHECKING:  # a run saves its own state
 def state_of(
     run: "Run", optimizer: torch.optim.Optimizer | None, generators: dict[str, Tensor]
 ) -> dict[str, Any]:
+    """All of a run that a checkpoint holds, but for what its loop keeps.
+
+    Raises:
+        TypeError: a callback wrote something into the history that is neither a number nor a text.
+    """
     return {
         "config": asdict(run.config),
         "data_fingerprint": run.data_fingerprint,
         "model": run.model.state_dict(),
         "optimizer": None if optimizer is None else optimizer.state_dict(),
         "generators": generators,
-        "history": run.history,
+        "history": [_plain(record) for record in run.history],
         "step": run.step,
         "epoch": run.epoch,
         "seconds": run.seconds,
         "pairs": run.pairs,
         "finished": run.finished,
     }
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """A record in Python's own numbers: files are read back without the classes of other libraries."""
+    plain = {}
+    for name, value in record.items():
+        is_scalar = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
+        one = value.item() if is_scalar else value
+        if not isinstance(one, bool | int | float | str | None):
+            raise TypeError(
+                f"a record of the history must hold numbers and texts, got {type(value).__name__} as {name!r}"
+            )
+        plain[name] = one
+    return plain
 
 
 def restore(run: "Run", state: dict[str, Any]) -> None:
@@ -59,7 +80,17 @@ def saved_config(state: dict[str, Any]) -> PretrainConfig:
     return PretrainConfig(**{k: v for k, v in state["config"].items() if k in known})
 
 
-def check_resumable(run: "Run", state: dict[str, Any], path: Path) -> None:
+def check_resumable(run: "Run", state: dict[str, Any], path: Path, images: Tensor) -> None:
+    """Refuse to go on with a run that is not this one.
+
+    Raises:
+        CheckpointError: its settings or images differ, or the checkpoint does not hold all that it takes.
+    """
+    if unknown := sorted(state["config"].keys() - {f.name for f in fields(PretrainConfig)}):
+        raise CheckpointError(
+            f"{path} has settings that this version does not know ({', '.join(unknown)}) and cannot be "
+            "resumed with it: update simclr_edu"
+        )
     wanted = run.config.fingerprint()
     there = saved_config(state).fingerprint()
     saved = {k: there[k] for k in wanted if k in state["config"]}  # one of an older version lacks some
@@ -67,7 +98,7 @@ def check_resumable(run: "Run", state: dict[str, Any], path: Path) -> None:
     if differing:
         changes = ", ".join(f"{k} {saved.get(k)!r} there and {wanted[k]!r} here" for k in differing)
         raise CheckpointError(f"{path} is of another configuration and cannot be resumed: {changes}")
-    if state["data_fingerprint"] != run.data_fingerprint:
+    if not same_images(images, run.data_fingerprint, state["data_fingerprint"]):
         raise CheckpointError(f"{path} was trained on other images than these and cannot be resumed")
     if state["optimizer"] is None:
         raise CheckpointError(

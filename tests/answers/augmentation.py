@@ -1,6 +1,7 @@
 """Answers to the exercises of notebook 01: wrong ones with words of their diagnosis, and right ones."""
 
 import torch
+import torch.nn.functional as F
 
 from simclr_edu import augment as augmentations
 
@@ -57,7 +58,8 @@ RIGHT = {
     "grayscale": [
         gray_weights,
         gray_channels,
-        gray_einsum,
+        lambda x: F.conv2d(x, x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).repeat(1, 3, 1, 1),
+        lambda x: (x.permute(0, 2, 3, 1) @ x.new_tensor([0.299, 0.587, 0.114]))[:, None].expand_as(x),
     ],
     "two_views": [
         views_two_calls,
@@ -115,6 +117,21 @@ def seed_per_view(augment, x):
     return tuple(views)
 
 
+def one_row_twice(augment, x):
+    v = augment(x)
+    return v, torch.cat([augment(x)[:1], v[1:]])
+
+
+def gray_on_the_cpu(x):
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=x.dtype).view(1, 3, 1, 1)
+    return (x * weights).sum(1, keepdim=True).expand_as(x)
+
+
+def gray_einsum_on_the_cpu(x):
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=x.dtype)
+    return torch.einsum("bchw,c->bhw", x, weights)[:, None].expand_as(x)
+
+
 WRONG = {
     "horizontal_flip": [
         (lambda x, coin: x.clone(), "No image was flipped"),
@@ -144,6 +161,7 @@ WRONG = {
         ),
     ],
     "grayscale": [
+        (gray_einsum, "The weights are float32, whatever x is"),
         (lambda x: augmentations.to_grayscale(x), "the work was done by augment.to_grayscale"),
         (lambda x: luma(x).expand_as(x), "lost their dimension"),
         (lambda x: luma(x).expand(-1, 3, -1, -1), "lost their dimension"),
@@ -187,6 +205,9 @@ WRONG = {
             ),
             "divided by 3 once more",
         ),
+        (gray_on_the_cpu, "a tensor that your function makes is always on the CPU"),
+        (gray_einsum_on_the_cpu, "a tensor that your function makes is always on the CPU"),
+        (lambda x: gray_weights(x.float()), "The dtype should be that of the input, torch.float64"),
     ],
     "two_views": [
         (lambda augment, x: (x, x), "Neither view is augmented"),
@@ -196,7 +217,7 @@ WRONG = {
         (lambda augment, x: torch.stack([augment(x), augment(x)]), "two tensors"),
         (
             lambda augment, x: [tuple(augment(i.expand(2, -1, -1, -1))) for i in x],
-            "a list of length 2 whose entries are tuples. v1 and v2 are whole batches",
+            "a list of length 4 whose entries are tuples. v1 and v2 are whole batches",
         ),
         (
             lambda augment, x: (list(augment(x)), list(augment(x))),
@@ -208,7 +229,10 @@ WRONG = {
             lambda augment, x: augmentations.SimCLRAugment(x.shape[-1]).two_views(x),
             "The work was done by augment.SimCLRAugment",
         ),
-        (lambda augment, x: augment(x.repeat_interleave(2, 0)).chunk(2), "view of image"),
+        (
+            lambda augment, x: augment(x.repeat_interleave(2, 0)).chunk(2),
+            "side by side, as repeat_interleave",
+        ),
         (lambda augment, x: (augment(x), augment(x) * 0.5), "not what augment returned"),
         (
             lambda augment, x: (augment(x[:1]).expand_as(x), augment(x[:1]).expand_as(x)),
@@ -218,5 +242,9 @@ WRONG = {
         (seeded, "same view twice"),
         (chained, "a view of a view"),
         (seed_per_view, "One draw for the whole batch"),
+        (lambda augment, x: augment(torch.cat([x, x], 1)).chunk(2, 1), "got (4, 6, "),
+        (lambda augment, x: augment(torch.cat([x, x], 2)).chunk(2, 2), "joined along height or width"),
+        (lambda augment, x: augment(torch.cat([x, x], 3)).chunk(2, 3), "joined along height or width"),
+        (one_row_twice, "Row 1 is the same view in v1 and in v2"),
     ],
 }

@@ -352,6 +352,69 @@ def floats(labels, fraction, generator):
     return per_class(labels, generator, lambda n: max(1, round(fraction * n))).float()
 
 
+def chunked(encoder, images, batch_size):
+    encoder.eval()
+    with torch.no_grad():
+        return torch.cat([encoder(b / 255) for b in images.chunk(batch_size)])
+
+
+def leaves_the_encoder_frozen(encoder, images, batch_size):
+    encoder.eval().requires_grad_(False)
+    return torch.cat([encoder(b / 255) for b in images.split(batch_size)])
+
+
+def squeezed(encoder, images, batch_size):
+    encoder.eval()
+    return torch.cat([h.squeeze() for h in collect(encoder, images, batch_size)])
+
+
+def forgets_the_statistics(encoder):
+    encoder.eval().requires_grad_(False)
+    for m in encoder.modules():
+        if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            m.reset_running_stats()
+
+
+def classes_by_number(classes):
+    def subset(labels, fraction, generator):
+        chosen = []
+        for c in classes(labels):
+            m = members(labels, c)
+            chosen.append(m[torch.randperm(len(m), generator=generator)[: max(1, round(fraction * len(m)))]])
+        return torch.cat(chosen)
+
+    return subset
+
+
+def same_state_for_each_class(labels, fraction, generator):
+    state, chosen = generator.get_state(), []
+    for c in labels.unique():
+        m = members(labels, c)
+        generator.set_state(state)
+        chosen.append(m[torch.randperm(len(m), generator=generator)[: max(1, round(fraction * len(m)))]])
+    return torch.cat(chosen)
+
+
+def seeded_for_each_class(labels, fraction, generator):
+    chosen = []
+    for c in labels.unique():
+        m = members(labels, c)
+        own = torch.Generator().manual_seed(generator.initial_seed())
+        chosen.append(m[torch.randperm(len(m), generator=own)[: max(1, round(fraction * len(m)))]])
+    return torch.cat(chosen)
+
+
+def within_class_with_repeats(labels, fraction, generator):
+    counts = labels.bincount().tolist()
+    return torch.cat(
+        [torch.randperm(n, generator=generator)[: max(1, round(fraction * n))] for n in counts if n]
+    )
+
+
+def by_chance(labels, fraction, generator):
+    return (torch.rand(len(labels), generator=generator) < fraction).nonzero()[:, 0]
+
+
 WRONG = {
     "freeze": [
         (left_in_train, "still in train mode: BatchNorm"),
@@ -367,6 +430,7 @@ WRONG = {
         (returns_early, "A return stands inside a loop"),
         (zeroed, "weights or statistics were changed"),
         (some_left, "parameters can still be trained"),
+        (forgets_the_statistics, "weights or statistics were changed"),
     ],
     "extract_features": [
         (train_mode, "in train mode"),
@@ -386,6 +450,9 @@ WRONG = {
         (normalised_output, "features were normalised"),
         (a_list, "must return one torch.Tensor"),
         (trained_first, "weights or statistics were changed"),
+        (chunked, "chunk(batch_size) makes batch_size batches"),
+        (leaves_the_encoder_frozen, "the caller's encoder is frozen now"),
+        (squeezed, "A last batch of one image lost a dimension"),
     ],
     "label_subset": [
         (unstratified, "not stratified"),
@@ -403,5 +470,21 @@ WRONG = {
         (the_rest, "1 - fraction"),
         (within_class, "positions within a class"),
         (floats, "dtype should be torch.int64"),
+        (classes_by_number(lambda labels: range(10)), "Are the classes counted by a number in your code?"),
+        (
+            classes_by_number(lambda labels: range(len(labels.unique()))),
+            "Are the classes counted by a number",
+        ),
+        (classes_by_number(lambda labels: range(int(labels.max()))), "Are the classes counted by a number"),
+        (same_state_for_each_class, "drawn with the same random numbers"),
+        (seeded_for_each_class, "drawn with the same random numbers"),
+        (within_class_with_repeats, "positions within a class"),
+        (
+            lambda labels, fraction, generator: per_class(
+                labels, generator, lambda n: min(n, max(1, round(fraction * n)) + 2)
+            ),
+            "The count is wrong, though drawn within each class: class 0 got 4 of 20, where 2.0 are due",
+        ),
+        (by_chance, "The draw is not stratified: per class"),
     ],
 }

@@ -87,6 +87,18 @@ def logsumexp_rows(x):
     return torch.stack([row.exp().sum().log() for row in rows]) + x.max(1).values
 
 
+def masked_with(value, z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), value)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
+def identity_subtracted(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    logits = z @ z.T / temperature - 1e9 * torch.eye(len(z))
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
+
+
 RIGHT = {
     "cosine_similarity_matrix": [
         cosine_normalize,
@@ -102,8 +114,10 @@ RIGHT = {
         nt_xent_dense,
         nt_xent_lowest_mask,
         nt_xent_deleted_diagonal,
-        nt_xent_exponentials,
         nt_xent_python_loop,
+        functools.partial(masked_with, -1e9),  # as in the authors' code; -1e4 holds in float16 too
+        functools.partial(masked_with, -1e4),
+        identity_subtracted,
     ],
     "stable_logsumexp": [
         logsumexp_shift,
@@ -425,18 +439,6 @@ def nll_of_logits(z1, z2, temperature):
     return F.nll_loss(*scaled(z1, z2, temperature))
 
 
-def masked_with(value, z1, z2, temperature):
-    z = F.normalize(torch.cat([z1, z2]), dim=1)
-    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), value)
-    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
-
-
-def identity_subtracted(z1, z2, temperature):
-    z = F.normalize(torch.cat([z1, z2]), dim=1)
-    logits = z @ z.T / temperature - 1e9 * torch.eye(len(z))
-    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
-
-
 def nt_xent_matrix(z1, z2, tau):
     return F.cross_entropy(*scaled(z1, z2, tau))
 
@@ -460,6 +462,25 @@ def stable(x):
 def index_of_the_largest(x):
     m = x.argmax(dim=1, keepdim=True)
     return m[:, 0] + (x - m).exp().sum(1).log()
+
+
+def softmax_then_log(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return -logits.softmax(1).gather(1, target[:, None]).log().mean()
+
+
+def small_number_in_the_log(e, z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return -(logits.softmax(1).gather(1, target[:, None]) + e).log().mean()
+
+
+def clamped_probability(z1, z2, temperature):
+    logits, target = scaled(z1, z2, temperature)
+    return -logits.softmax(1).clamp(min=1e-7).gather(1, target[:, None]).log().mean()
+
+
+def loss_without_gradient(z1, z2, temperature):
+    return F.cross_entropy(*scaled(z1, z2, temperature))
 
 
 WRONG = {
@@ -546,7 +567,7 @@ WRONG = {
         (masked_target, "The loss is infinite: a row's label points at a masked entry"),
         (masked_half_of_the_targets, "The loss is infinite: a row's label points at a masked entry"),
         (global_temperature, "never uses its argument temperature; it reads tau from outside"),
-        (fixed_temperature, "The values differ. Your function never uses its argument temperature."),
+        (fixed_temperature, "Your function never uses its argument temperature."),
         (mask_not_kept, "What logits.masked_fill(...) returns is thrown away"),
         (norm_not_kept, "What F.normalize(...) returns is thrown away"),
         (interleaved_rows, "The views are interleaved"),
@@ -565,10 +586,8 @@ WRONG = {
         (averaged_and_over_n, "divided by a number of rows once more"),
         (halved, "half of what it should be"),
         (nll_of_logits, "The denominator is missing"),
-        (functools.partial(masked_with, -1e9), "masked with a finite number"),
-        (functools.partial(masked_with, -1e4), "masked with a finite number"),
         (functools.partial(masked_with, -100.0), "masked with a finite number"),
-        (identity_subtracted, "masked with a finite number"),
+        (nt_xent_exponentials, "its logarithm minus infinity. Stay with logarithms"),
         (
             lambda z1, z2, temperature: F.cross_entropy(*scaled(z1.double(), z2.double(), temperature)),
             "The numbers are right. The dtype should be that of the input, torch.float32",
@@ -591,6 +610,11 @@ WRONG = {
         ),
         (line_of_lengths, "It works for a batch of one only"),
         (fixed_batch, "is a size fixed in your code?"),
+        (softmax_then_log, "its logarithm minus infinity. Stay with logarithms"),
+        (functools.partial(small_number_in_the_log, 1e-8), "Was a small number added inside a logarithm"),
+        (functools.partial(small_number_in_the_log, 1e-12), "Was a small number added inside a logarithm"),
+        (clamped_probability, "Was a small number added inside a logarithm, or a probability cut off?"),
+        (torch.no_grad()(loss_without_gradient), "no gradient can flow"),
     ],
     "stable_logsumexp": [
         (lambda x: torch.log(torch.exp(x).sum(1)), "exp() overflows"),

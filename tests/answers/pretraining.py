@@ -86,6 +86,43 @@ def step_clear_by_hand(model, views, optimizer, loss_fn):
     return loss.detach().item()
 
 
+class OwnParameters(nn.Module):
+    def __init__(self, in_dim, hidden_dim, out_dim, *, turned=False, trained=True, detached=False):
+        super().__init__()
+        shapes = [(hidden_dim, in_dim), (out_dim, hidden_dim)]
+        self.first, self.second = (
+            nn.Parameter(torch.randn(shape if turned else shape[::-1]), requires_grad=trained)
+            for shape in shapes
+        )
+        self.shift = nn.Parameter(torch.randn(hidden_dim))
+        self.turned, self.detached = turned, detached
+
+    def forward(self, h):
+        first, second = (w.T if self.turned else w for w in (self.first, self.second))
+        hidden = (h @ first + self.shift).clamp(min=0)
+        return (hidden.detach() if self.detached else hidden) @ second
+
+
+def head_of_the_authors(in_dim, hidden_dim, out_dim):
+    return nn.Sequential(
+        nn.Linear(in_dim, hidden_dim, bias=False),
+        nn.BatchNorm1d(hidden_dim),
+        nn.ReLU(),
+        nn.Linear(hidden_dim, out_dim, bias=False),
+        nn.BatchNorm1d(out_dim),
+    )
+
+
+def step_with_closure(model, views, optimizer, loss_fn):
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_fn(*model(torch.cat(views))[1].chunk(2))
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
 RIGHT = {
     "learning_rate": [
         rate_start,
@@ -96,11 +133,16 @@ RIGHT = {
         head_sequential,
         head_batchnorm,
         HeadClass,
+        OwnParameters,
+        lambda i, m, o: OwnParameters(i, m, o, turned=True),
+        lambda i, m, o: nn.Sequential(nn.Linear(i, m), nn.ReLU(), nn.BatchNorm1d(m), nn.Linear(m, o)),
+        head_of_the_authors,
     ],
     "train_step": [
         step_chunk,
         step_clear_last,
         step_clear_by_hand,
+        step_with_closure,
     ],
 }
 
@@ -278,6 +320,49 @@ def normalised_and_forgotten(model, views, optimizer, loss_fn):
     return update(loss_fn(z1, z2), optimizer)
 
 
+class Altered(nn.Module):
+    def __init__(
+        self, in_dim, hidden_dim, out_dim, before=torch.clone, between=torch.relu, after=torch.clone
+    ):
+        super().__init__()
+        self.first, self.second = nn.Linear(in_dim, hidden_dim), nn.Linear(hidden_dim, out_dim)
+        self.before, self.between, self.after = before, between, after
+
+    def forward(self, h):
+        hidden = self.first(self.before(h))
+        hidden = hidden.relu().detach() if self.between is torch.detach else self.between(hidden)
+        return self.after(self.second(hidden))
+
+
+def frozen_first_layer(in_dim, hidden_dim, out_dim):
+    head = HeadClass(in_dim, hidden_dim, out_dim)
+    head.first.requires_grad_(False)
+    return head
+
+
+def joined_along(dim):
+    return lambda model, views, optimizer, loss_fn: update(
+        loss_fn(*model(torch.cat(views, dim))[1].chunk(2)), optimizer
+    )
+
+
+def views_stacked(model, views, optimizer, loss_fn):
+    return update(loss_fn(*model(torch.stack(views))[1].chunk(2)), optimizer)
+
+
+def leaves_it_evaluating(model, views, optimizer, loss_fn):
+    model.train()
+    value = update(loss_fn(*fused(model, views)), optimizer)
+    model.eval()
+    return value
+
+
+def leaves_it_frozen(model, views, optimizer, loss_fn):
+    value = update(loss_fn(*fused(model, views)), optimizer)
+    model.requires_grad_(False)
+    return value
+
+
 WRONG = {
     "learning_rate": [
         (lambda step, total_steps, warmup_steps, base_lr: base_lr * cosine(step / total_steps), "no warm-up"),
@@ -315,15 +400,15 @@ WRONG = {
     ],
     "projection_head": [
         (lambda i, m, o: chain(nn.Linear(i, m), nn.Linear(m, o)), "nothing between the two"),
-        (lambda i, m, o: chain(nn.Linear(i, o), nn.ReLU()), "only one linear layer"),
+        (lambda i, m, o: chain(nn.Linear(i, o), nn.ReLU()), "There is one linear layer"),
         (
             lambda i, m, o: chain(nn.Linear(i, m), nn.ReLU(), nn.Linear(m, o), nn.ReLU()),
             "z is never negative",
         ),
         (lambda i, m, o: chain(nn.ReLU(), nn.Linear(i, m), nn.Linear(m, o)), "before the first layer"),
-        (lambda i, m, o: chain(nn.Linear(i, m), nn.Tanh(), nn.Linear(m, o)), "negative entries"),
+        (lambda i, m, o: chain(nn.Linear(i, m), nn.Tanh(), nn.Linear(m, o)), "is tanh, not ReLU"),
         (lambda i, m, o: chain(nn.Linear(i, m), nn.BatchNorm1d(m), nn.Linear(m, o)), "negative entries"),
-        (lambda i, m, o: chain(nn.Linear(i, m), nn.Sigmoid(), nn.Linear(m, o)), "never exactly 0"),
+        (lambda i, m, o: chain(nn.Linear(i, m), nn.Sigmoid(), nn.Linear(m, o)), "is a sigmoid, not ReLU"),
         (lambda i, m, o: chain(nn.Linear(i, o), nn.ReLU(), nn.Linear(o, m)), "which width goes where"),
         (lambda i, m, o: chain(nn.Linear(i, i), nn.ReLU(), nn.Linear(i, o)), "which width goes where"),
         (
@@ -345,6 +430,17 @@ WRONG = {
             ),
             "never uses its argument m; it reads width from outside",
         ),
+        (frozen_first_layer, "The parameter first.weight is frozen"),
+        (lambda i, m, o: HeadClass(i, m, o).requires_grad_(False), "is frozen"),
+        (lambda i, m, o: OwnParameters(i, m, o, trained=False), "The parameter first is frozen"),
+        (lambda i, m, o: OwnParameters(i, m, o, detached=True), "The gradient does not reach h"),
+        (lambda i, m, o: Altered(i, m, o, between=torch.detach), "The gradient does not reach h"),
+        (lambda i, m, o: Altered(i, m, o, before=torch.detach), "The gradient does not reach h"),
+        (lambda i, m, o: Altered(i, m, o, after=torch.detach), "z has no gradient"),
+        (lambda i, m, o: Altered(i, m, o, after=torch.tanh), "something comes after it"),
+        (lambda i, m, o: Altered(i, m, o, before=torch.tanh), "h is to go straight into it"),
+        (lambda i, m, o: Altered(i, m, o, between=F.gelu), "is GELU, not ReLU"),
+        (lambda i, m, o: chain(nn.Linear(i, m), nn.LeakyReLU(), nn.Linear(m, o)), "a leaky ReLU, not ReLU"),
     ],
     "train_step": [
         (two_passes, "The model ran twice"),
@@ -368,5 +464,13 @@ WRONG = {
         (by_hand, "ran 0 times"),
         (own_loss, "Your function never uses its argument loss_fn."),
         (normalised_and_forgotten, "What F.normalize(...) returns is thrown away"),
+        (joined_along(1), "joined along the channels (dimension 1)"),
+        (joined_along(2), "joined along the height or width"),
+        (joined_along(-1), "joined along the height or width"),
+        (views_stacked, "torch.stack makes a new dimension, (2, N, 3, H, W)"),
+        (lambda m, v, o, f: update(f(*m(torch.cat(v))), o), "h and z of one batch were given"),
+        (lambda m, v, o, f: update(f(*m(v[0])), o), "h and z of one batch were given"),
+        (leaves_it_evaluating, "evaluation mode"),
+        (leaves_it_frozen, "no graph to go back through"),
     ],
 }

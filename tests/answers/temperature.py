@@ -41,6 +41,11 @@ def uniformity_matrix(z, t=2):
     return torch.exp(-t * squares[off]).mean().log()
 
 
+def every_pair_less_those_with_itself(z, t=2):
+    potential = (-t * (z[:, None] - z).square().sum(2)).exp()
+    return ((potential.sum() - len(z)) / (len(z) * (len(z) - 1))).log()
+
+
 RIGHT = {
     "softmax_weights": [
         weights_by_hand,
@@ -50,12 +55,31 @@ RIGHT = {
         share_softmax,
         share_autograd,
         share_renormalised,
+        lambda s, t: (s / t).softmax(0)[1:] / (s / t).softmax(0)[1:].sum(),
     ],
     "uniformity": [
         uniformity_pdist,
         uniformity_matrix,
+        lambda z, t=2: (2 * t * (z @ z.T) - 2 * t)[~torch.eye(len(z)).bool()].exp().mean().log(),
+        lambda z, t=2: torch.logsumexp(-t * torch.pdist(z) ** 2, 0) - math.log(len(z) * (len(z) - 1) / 2),
+        every_pair_less_those_with_itself,  # with a remark
     ],
 }
+
+
+def half_detached_distances(z, t):
+    squares = (z[:, None] - z.detach()).square().sum(2)[*torch.triu_indices(len(z), len(z), 1)]
+    return (-t * squares).exp().mean().log()
+
+
+def marks_its_input(similarities, temperature):
+    similarities.requires_grad_()
+    (-torch.log_softmax(similarities / temperature, 0)[0]).backward()
+    return similarities.grad[1:] / similarities.grad[1:].sum()
+
+
+def another_default(z, t=3):
+    return uniformity_pdist(z, t)
 
 
 WRONG = {
@@ -109,8 +133,15 @@ WRONG = {
             cell("def f(s, t): return (s / tau).softmax(0)", tau=0.5),
             "never uses its argument t; it reads tau from outside",
         ),
+        (marks_its_input, "changed its input similarities in place"),
+        (lambda s, t: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0]), "where the positive wins p is 1"),
+        (
+            lambda s, t: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0] + 1e-8),
+            "where the positive wins p is 1",
+        ),
     ],
     "uniformity": [
+        (another_default, "Its default is 2, as in the stub"),
         (lambda z, t: (-((torch.pdist(z) * t) ** 2)).exp().mean().log(), "t was squared together"),
         (lambda z, t: (-(torch.pdist(z) ** t)).exp().mean().log(), "raised to the power t"),
         (lambda z, t: (-t * torch.pdist(z) ** t).exp().mean().log(), "raised to the power t"),
@@ -156,5 +187,14 @@ WRONG = {
             "1 - cosine, for one, is only half",
         ),
         (lambda z, t: -(-t * torch.pdist(z) ** 2).exp().mean().log(), "outer sign"),
+        (lambda z, t: ((-t * torch.pdist(z) ** 2).exp().mean() + 1e-8).log(), "added inside the logarithm"),
+        (half_detached_distances, "the gradient is wrong for z"),
+        (torch.no_grad()(uniformity_pdist), "no gradient can flow"),
+        (lambda z, t: ((-t * torch.cdist(z, z) ** 2).exp().sum() / len(z) ** 2).log(), "paired with itself"),
+        (lambda z, t: ((-t * torch.pdist(z) ** 2).exp().sum() / len(z) ** 2).log(), "all M x M places"),
+        (
+            lambda z, t: ((-t * torch.pdist(z) ** 2).exp().sum() / len(z)).log(),
+            "divided by M, the number of rows",
+        ),
     ],
 }

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ import lab
 import nbtools
 import pytest
 from playwright.sync_api import Browser, Frame, Locator, Page, sync_playwright
+
+from simclr_edu import pretrain
+from simclr_edu.course import results
+from simclr_edu.data import load_images
 
 SHOTS = nbtools.ROOT / "build" / "browser"
 LOCAL = ("127.0.0.1", "localhost")
@@ -134,7 +138,22 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def lab_url(tmp_path_factory):
+def used_home(tmp_path_factory):
+    """A home folder with rows of all notebooks in the table of results, and a finished run of one's own."""
+    folder = tmp_path_factory.mktemp("used")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMCLR_EDU_HOME", str(folder))
+        for name in results.STORY:
+            results.record(name, notebook="06", profile="laptop", seed=0, linear=0.5, knn=0.5)
+        config = pretrain.PretrainConfig(epochs=1, batch_size=64, device="cpu")
+        pictures = load_images("shapes").train_images[:128]
+        pretrain.pretrain(config, pictures, directory=folder / "runs" / pretrain.COURSE_RUN, progress=False)
+        assert pretrain.course_run(verbose=False).directory != pretrain.SHIPPED
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab_url(tmp_path_factory, used_home):
     """Address of a JupyterLab that serves a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("lab")
     notebooks = folder / "notebooks"
@@ -144,7 +163,7 @@ def lab_url(tmp_path_factory):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     environment = {"SIMCLR_EDU_PROFILE": "laptop"} | lab.environment()
-    environment["SIMCLR_EDU_HOME"] = str(folder / "home")
+    environment["SIMCLR_EDU_HOME"] = str(used_home)
     environment["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
     environment["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / "workspaces")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
@@ -192,6 +211,7 @@ class Notebook:
             kind: cell.cell_type,
             source: [].concat(cell.source).join(""),
             count: cell.execution_count,
+            outputs: (cell.outputs ?? []).length,
             errors: errors(cell.outputs ?? []),
         }));
         return { kernel: kernel.status, cells };
@@ -213,7 +233,7 @@ class Notebook:
             self.page.wait_for_timeout(200)
 
     def cells(self) -> list[dict]:
-        """Kind, text, execution count and errors of each cell."""
+        """Kind, text, execution count, number of outputs and errors of each cell."""
         return self.page.evaluate(self._STATE)["cells"]
 
     def find(self, text: str) -> int:
@@ -225,9 +245,41 @@ class Notebook:
     def run_all(self, seconds: float) -> None:
         """Run from top to bottom by the menu, as a reader would."""
         self.page.evaluate(f"() => {self._PANEL}.content.widgets.forEach(c => c.model.clearExecution?.())")
-        self.page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
-        self.page.locator(".lm-Menu-item", has_text=re.compile("^Run All Cells$")).click()
+        self._choose_from_the_run_menu("Run All Cells")
         self._wait_for(lambda cell: cell["kind"] == "code" and bool(cell["source"].strip()), seconds)
+
+    def run_cells(self, numbers: Collection[int], seconds: float) -> None:
+        """Select some cells and run them by the menu; all others keep their saved outputs."""
+        self.page.evaluate(
+            f"""numbers => {{
+                const content = {self._PANEL}.content;
+                content.activeCellIndex = numbers[0];
+                content.deselectAll();
+                for (const number of numbers) {{
+                    content.widgets[number].model.clearExecution?.();
+                    content.select(content.widgets[number]);
+                }}
+            }}""",
+            sorted(numbers),
+        )
+        self._choose_from_the_run_menu("Run Selected Cells?")
+        chosen = [cell["source"] for number, cell in enumerate(self.cells()) if number in numbers]
+        self._wait_for(lambda cell: cell["kind"] == "code" and cell["source"] in chosen, seconds)
+
+    def _choose_from_the_run_menu(self, item: str) -> None:
+        self.page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+        self.page.locator(".lm-Menu-item", has_text=re.compile(f"^{item}")).first.click()
+
+    def execute(self, code: str) -> None:
+        """Run a line in the notebook's kernel that stands in no cell."""
+        status = self.page.evaluate(
+            f"""async code => {{
+                const kernel = {self._PANEL}.sessionContext.session.kernel;
+                return (await kernel.requestExecute({{ code }}).done).content.status;
+            }}""",
+            code,
+        )
+        assert status == "ok", f"{self.path.name}: {status} from {code!r}"
 
     def run_cell(self, number: int, seconds: float) -> None:
         """Run one cell."""

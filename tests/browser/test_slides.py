@@ -5,7 +5,7 @@ import pytest
 import slides
 
 sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("slides")]  # they share one export
 
 CORE = [p for p in nbtools.notebook_paths() if p.stem < "07"]
 SIZES = ((1280, 720), (1920, 1080))  # 16:9, so that the stage fills the window

@@ -24,7 +24,9 @@ def notebook(path):
 
 
 def code(notebook):
-    return [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    """The code cells that are the course's: the one that installs it on the web is none of them."""
+    cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    return [c for c in cells if nbtools.INSTALL not in tags(c)]
 
 
 def prose(notebook):
@@ -59,6 +61,13 @@ def test_opening_says_what_how_long_and_what_first(notebook):
         assert wanted in opening, f"the opening does not say {wanted!r}"
 
 
+def test_the_install_cell_stands_before_the_set_up_and_says_nothing_where_it_is_not_needed(notebook):
+    (number,) = (i for i, c in enumerate(notebook.cells) if nbtools.INSTALL in tags(c))
+    cell, setup = notebook.cells[number : number + 2]
+    assert cell.cell_type == "code" and cell.outputs == [] and "setup" in tags(setup)
+    assert cell.source.count("simclr_edu") and len(cell.source.splitlines()) <= 12
+
+
 def test_first_code_cell_is_the_set_up_and_prints_the_setting(notebook):
     first, *others = code(notebook)
     assert "setup" in tags(first) and "simclr_edu" in first.source
@@ -85,7 +94,7 @@ def test_sizes(path, notebook):
     assert max(lengths) <= 30, (
         f"a code cell of {max(lengths)} lines: {code(notebook)[lengths.index(max(lengths))].source}"
     )
-    assert len(notebook.cells) <= 70
+    assert len(notebook.cells) - 1 <= 70, "at most 70 cells beside the one that installs the package"
     assert sum(len(c.source.split()) for c in prose(notebook)) <= 3000
     assert path.stat().st_size < 2_000_000
 

@@ -102,35 +102,8 @@ def test_a_page_loads_nothing_from_the_network_and_links_to_pages():
     assert 'href="02_b.html#x"' in page and 'href="https://example.org/c.ipynb"' in page
 
 
-def test_course_stops_at_a_notebook_that_fails_and_says_which(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(course, "BUILD", tmp_path / "build")
-    folder = folder_with(tmp_path, good="x = 1", broken="1 / 0", never="x = 1")
-    for path in nbtools.notebook_paths(folder=folder):
-        nbtools.write_notebook(nbtools.read_source(nbtools.source_path(path)), path)
-    assert course.main(["--folder", str(folder)]) == 1
-    assert "01_broken.ipynb failed" in capsys.readouterr().err
-    assert sorted(p.name for p in (tmp_path / "build" / "html").iterdir()) == ["00_good.html"]
-
-
-@pytest.mark.slow
-def test_course_without_its_results_fails_and_names_the_missing_row(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(course, "BUILD", tmp_path / "build")
-    monkeypatch.setenv("SIMCLR_EDU_HOME", "restored afterwards")
-    rows = "\n".join(
-        f"from simclr_edu.course import results; results.record({r!r}, notebook='00', linear=0.5)"
-        for r in course.ROWS[1:]
-    )
-    folder = folder_with(tmp_path, some=rows)
-    for path in nbtools.notebook_paths(folder=folder):
-        nbtools.write_notebook(nbtools.read_source(nbtools.source_path(path)), path)
-    assert course.main(["--folder", str(folder)]) == 1
-    output = capsys.readouterr()
-    assert f"lacks a row for {course.ROWS[0]}" in output.err
-    assert "Notebook some" in (tmp_path / "build" / "html" / "index.html").read_text(encoding="utf-8")
-
-
 def test_without_chromium_the_browser_step_is_skipped_but_fails_in_ci(monkeypatch):
-    step = ("browser", check.STEPS["browser"])
+    step = ("browser", check.PARTS["browser"])
     monkeypatch.setattr(check.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
     assert check.run_step(*step) == ("skipped: there is no Chromium on this machine", 0.0)
@@ -151,7 +124,8 @@ def test_lab_finds_the_course_s_extension_and_keeps_the_reader_s_path(monkeypatc
     assert lab.environment()["JUPYTER_PATH"] == str(lab.EXTENSIONS)
 
 
-def test_lab_keeps_results_in_runs_unless_told_otherwise(monkeypatch):
+@pytest.mark.parametrize("told", [None, "elsewhere"])
+def test_lab_keeps_results_where_any_other_way_to_open_a_notebook_does(told, monkeypatch):
     calls = []
 
     def run(command, env, check):
@@ -160,9 +134,9 @@ def test_lab_keeps_results_in_runs_unless_told_otherwise(monkeypatch):
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.delenv("SIMCLR_EDU_HOME", raising=False)
+    if told:
+        monkeypatch.setenv("SIMCLR_EDU_HOME", told)
     assert lab.main(["--no-browser"]) == 7
-    monkeypatch.setenv("SIMCLR_EDU_HOME", "elsewhere")
-    lab.main([])
-    (command, env), (_, told) = calls
+    ((command, env),) = calls
     assert command[-1] == "--no-browser" and f"--notebook-dir={nbtools.NOTEBOOKS}" in command
-    assert env["SIMCLR_EDU_HOME"] == str(nbtools.ROOT / "runs") and told["SIMCLR_EDU_HOME"] == "elsewhere"
+    assert env.get("SIMCLR_EDU_HOME") == told

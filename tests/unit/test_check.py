@@ -1,5 +1,7 @@
 """`make test` runs everything, `make check` a part of it: first what a change is likely to break."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -173,6 +175,7 @@ def ran(monkeypatch, tmp_path):
 
     runs = Runs()
     monkeypatch.setattr(check, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(check, "COVERAGE", tmp_path / "build" / "coverage.json")
     monkeypatch.setattr(check, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(check, "missing", lambda step: None)
     monkeypatch.setattr(check, "changed_files", lambda root, since: ["tests/unit/test_first.py"])
@@ -185,10 +188,42 @@ def test_with_no_arguments_every_step_runs(ran):
     assert ran == [list(arguments) for arguments in check.STEPS.values()]
 
 
+def report(tmp_path, *shares):
+    """A report of coverage, each file of a hundred lines."""
+    files = {f"pkg/{k}.py": {"summary": {"percent_covered": share}} for k, share in enumerate(shares)}
+    totals = {"percent_covered": sum(shares) / len(shares), "num_statements": 100 * len(shares)}
+    path = tmp_path / "coverage.json"
+    path.write_text(json.dumps({"totals": totals, "files": files}), encoding="utf-8")
+    return path
+
+
+def test_coverage_is_printed_with_the_files_that_have_little(tmp_path, capsys):
+    assert check.coverage_problem(report(tmp_path, 99.0, 89.5, 100.0, 90.0)) is None
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "coverage: 94.6% of the package's 400 lines",
+        "   89.5%  pkg/1.py",
+    ]
+
+
+def test_coverage_under_the_floor_fails_make_test_and_a_failed_test_still_prints_it(
+    ran, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(check, "COVERAGE", report(tmp_path, check.COVERAGE_FLOOR - 0.1))
+    assert check.main([]) == 1
+    assert f"wanted are {check.COVERAGE_FLOOR}%" in capsys.readouterr().out
+    monkeypatch.setattr(check, "COVERAGE", report(tmp_path, check.COVERAGE_FLOOR))
+    assert check.main([]) == 0
+    capsys.readouterr()
+    ran.status = lambda arguments: int("tests/unit" in arguments)
+    assert check.main([]) == 1
+    out = capsys.readouterr().out
+    assert f"coverage: {check.COVERAGE_FLOOR:.1f}%" in out and "FAILED (exit status 1)" in out
+
+
 def test_named_steps_run_alone_and_an_early_failure_stops_nothing(ran, capsys):
     ran.status = lambda arguments: check.NO_TESTS if "tests/unit" in arguments else 0
     assert check.main(["unit", "nbval"]) == 1  # that no test is found is a failure here
-    assert ran == [list(check.STEPS["unit"]), list(check.STEPS["nbval"])]
+    assert ran == [list(check.PARTS["unit"]), list(check.PARTS["nbval"])]
     assert re.search(r"unit +\d+ s  FAILED \(exit status 5\)\nnbval +\d+ s  passed", capsys.readouterr().out)
 
 
@@ -241,11 +276,13 @@ def test_a_mistake_on_the_command_line_is_said(ran, capsys, arguments, words):
 
 
 def test_make_test_runs_every_step_and_every_test_file_is_in_one():
-    assert list(check.STEPS) == ["lint", "format", "types", "sync", "unit", "mutants", "nbval", "browser"]
+    assert list(check.STEPS) == ["lint", "format", "types", "sync", "tests"]
     makefile = (check.ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^test: .*\n\t\$\(BIN\)/python tools/check\.py\n\n", makefile, re.MULTILINE)
     assert re.search(r"^check: .*\n\t\$\(BIN\)/python tools/check\.py --fast ", makefile, re.MULTILINE)
     given = {argument for arguments in check.STEPS.values() for argument in arguments}
+    parts = {argument for arguments in check.PARTS.values() for argument in arguments}
+    assert {a for a in parts if not a.startswith("-n")} <= given
     files = [*(check.ROOT / "tests").rglob("test_*.py"), *(check.ROOT / "notebooks").glob("*.ipynb")]
     folders = [path.parent.relative_to(check.ROOT).as_posix() for path in files]
     assert folders and set(folders) <= given
@@ -254,17 +291,40 @@ def test_make_test_runs_every_step_and_every_test_file_is_in_one():
     assert not any(argument.startswith(("-k", "--ignore", "--deselect")) for argument in given)
 
 
-def collected(*arguments: str) -> list[str]:
-    """The tests that a step would run, as pytest says."""
-    done = subprocess.run(
-        [sys.executable, *arguments, "--collect-only"],
-        cwd=check.ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [line for line in done.stdout.splitlines() if "::" in line]
+# Writes which tests pytest takes and which it leaves out, so that one collection answers for both.
+RECORDER = """
+import os
+def note(kind, items):
+    with open(os.environ["RECORDED"], "a", encoding="utf-8") as file:
+        file.writelines(f"{kind} {item.nodeid}\\n" for item in items)
+def pytest_collection_finish(session): note("taken", session.items)
+def pytest_deselected(items): note("left", items)
+"""
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """Collect the tests of a step; return those that it would run and those that it leaves out."""
+    (tmp_path / "recorder.py").write_text(RECORDER, encoding="utf-8")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    record = tmp_path / "recorded"
+
+    def collect(*arguments: str) -> tuple[list[str], list[str]]:
+        record.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, *arguments, "-p", "recorder", "-n0", "--no-cov", "--collect-only", "-qq"],
+            cwd=check.ROOT,
+            env={**os.environ, "PYTHONPATH": path, "RECORDED": str(record)},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = record.read_text(encoding="utf-8").splitlines()
+        found = [line.partition(" ")[::2] for line in lines]
+        return tuple([test for kind, test in found if kind == want] for want in ("taken", "left"))
+
+    return collect
 
 
 def files(tests: list[str]) -> list[str]:
@@ -272,15 +332,18 @@ def files(tests: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_loop_runs_all_tests_of_make_test_but_the_slow_ones_and_no_other():
+def test_the_loop_runs_all_tests_of_make_test_but_the_slow_ones_and_no_other(collected):
     steps = check.fast_steps(
         affected.affected_tests(check.ROOT, ["simclr_edu/losses.py"], check.FAST_FOLDERS)
     )
-    first, others = collected(*steps.pop("affected")), collected(*steps.pop("others"))
+    (first, slow_first), (others, slow_others) = (
+        collected(*steps.pop("affected")),
+        collected(*steps.pop("others")),
+    )
     assert steps.items() <= check.STEPS.items()
-    folders = check.STEPS["mutants"][len(check.GROUPED) :]  # the two steps differ in nothing else
-    all_tests = collected(*check.STEPS["unit"], *folders)
-    slow = collected(*check.GROUPED, "-m", "slow", *check.FAST_FOLDERS)
+    not_in_the_loop = ("notebooks", "tests/browser")
+    whole = [argument for argument in check.STEPS["tests"] if argument not in not_in_the_loop]
+    all_tests, left = collected(*whole)
     assert {"tests/unit/test_losses.py", "tests/mutants/test_loss_mutants.py"} <= set(files(first))
-    assert set(files(first)).isdisjoint(files(others)) and slow
-    assert sorted(first + others + slow) == sorted(all_tests)
+    assert set(files(first)).isdisjoint(files(others)) and slow_others and not left
+    assert sorted(first + others + slow_first + slow_others) == sorted(all_tests)

@@ -167,15 +167,15 @@ def test_the_content_reaches_the_disk_before_the_name_and_both_before_anything_i
     assert calls == ["sync content", "rename", *synced, "delete checkpoint-00000001.pt"]
 
 
-def test_what_a_killed_process_left_is_ignored_and_cleared_away(tmp_path):
+def test_what_others_left_half_written_is_ignored_and_left_alone(tmp_path):
     save_checkpoint(tmp_path, 1, state(1))
     rest = tmp_path / ".checkpoint-00000002.pt.4242.unfinished"
     rest.write_bytes(b"half")
-    note = tmp_path / ".note"
-    note.write_text("mine")
-    assert read_latest(tmp_path)[1]["step"] == 1 and rest.exists()
+    assert read_latest(tmp_path)[1]["step"] == 1
     save_checkpoint(tmp_path, 2, state(2))
-    assert not rest.exists() and note.exists()
+    assert (
+        rest.read_bytes() == b"half"
+    )  # it may still be being written: whoever holds the folder's lock knows
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

@@ -216,7 +216,7 @@ def test_an_unknown_profile_is_a_sentence(monkeypatch, capsys):
 
 # --- what goes wrong with files, disks and numbers ------------------------------------------------------
 
-TINY_RUN = ("--epochs", 2, "--batch-size", 32, "--projection-dim", 8, "--device", "cpu")
+TINY_RUN = ("--epochs", 2, "--batch-size", 32, "--projection-dim", 8, "--device", "cpu", "--quiet")
 
 
 def files(directory) -> dict[str, bytes]:
@@ -365,7 +365,7 @@ def test_a_full_disk(tmp_path, folder, capsys, monkeypatch):
     fsync, times = os.fsync, iter(range(100))
 
     def fill_up(handle):
-        if next(times) == 6:  # two calls each for config.json and two checkpoints, the content first
+        if next(times) == 10:  # two calls each for config.json, two checkpoints and histories, content first
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(handle)
 

@@ -485,8 +485,8 @@ def test_a_run_may_be_resumed_with_another_number_of_processes(ranks, folder, al
 
 def test_rank_0_alone_calls_back_and_writes(ranks, folder):
     assert ranks[0]["calls"] == [2, 4] and all(r["calls"] == [] for r in ranks[1:])
-    written = sorted(p.name for p in (folder / str(len(ranks)) / "resumed").iterdir())
-    assert written == ["checkpoint-00000005.pt", "checkpoint-00000006.pt", "config.json"]
+    written = sorted(p.name for p in (folder / str(len(ranks)) / "resumed").glob("[!.]*"))
+    assert written == ["checkpoint-00000005.pt", "checkpoint-00000006.pt", "config.json", "history.csv"]
 
 
 # --- what fails on one fails on all -------------------------------------------------------------------
@@ -516,8 +516,8 @@ def test_a_mistake_on_one_rank_ends_all_with_one_to_say_why(ranks, mistake, kind
 def test_a_rank_that_is_killed_does_not_leave_the_other_waiting(tmp_path):
     first, second = launch(__file__, 2, tmp_path, "die")
     try:
-        _, problem = first.communicate(timeout=60)
-        second.wait(timeout=60)
+        _, problem = first.communicate(timeout=TIMEOUT_S)
+        second.wait(timeout=TIMEOUT_S)
     finally:
         first.kill()
         second.kill()

@@ -422,7 +422,8 @@ def test_the_export_of_the_answer_takes_other_batch_sizes(tmp_path, monkeypatch)
             x = torch.rand(n, 3, 32, 32)
             torch.testing.assert_close(program.module()(x), namespace["encoder"](x))
     fixed = torch.export.export(namespace["encoder"], (torch.rand(2, 3, 32, 32),))
-    with pytest.raises(AssertionError, match="Guard failed"):
+    # torch 2.6 and the newest say it differently.
+    with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|Expected input at .*shape\[0\]"):
         fixed.module()(torch.rand(5, 3, 32, 32))
 
 

@@ -26,7 +26,7 @@ from torch import nn
 
 import simclr_edu
 from simclr_edu import checkpoints
-from simclr_edu.checkpoints import list_checkpoints, read_latest
+from simclr_edu.checkpoints import list_checkpoints, read_latest, save_checkpoint
 from simclr_edu.data import load_images
 from simclr_edu.data.shapes import make_shapes
 from simclr_edu.pretrain import PretrainConfig, pretrain
@@ -132,7 +132,7 @@ def wreck(directory: Path, point: str) -> dict:
     return {
         "point": point,
         "steps": [int(p.stem[-8:]) for p in list_checkpoints(directory)],
-        "unfinished": [p.stat().st_size for p in directory.glob(".*")],
+        "unfinished": [p.stat().st_size for p in directory.glob(".*.unfinished")],
     }
 
 
@@ -185,7 +185,7 @@ def result(directory: Path) -> str:
             digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.contiguous().numpy().tobytes())
         elif isinstance(value, dict):
-            for key in sorted(value.keys() - {"seconds", "pairs_per_s"}, key=str):
+            for key in sorted(value.keys() - {"seconds", "pairs_per_s", "digest"}, key=str):
                 digest.update(str(key).encode())
                 feed(value[key])
         elif isinstance(value, list | tuple):
@@ -245,7 +245,13 @@ def test_nothing_half_written_stays_behind(wrecks):
     for encoder in ENCODERS:
         for directory in (wrecks[0] / encoder).iterdir():
             files = sorted(p.name for p in directory.iterdir())
-            assert files == ["checkpoint-00000014.pt", "checkpoint-00000016.pt", "config.json"], directory
+            assert files == [
+                ".simclr_edu.lock",
+                "checkpoint-00000014.pt",
+                "checkpoint-00000016.pt",
+                "config.json",
+                "history.csv",
+            ], directory
             assert json.loads((directory / "config.json").read_text())["finished"]
 
 
@@ -261,7 +267,7 @@ def test_the_comparison_notices_a_single_bit(wrecks, tmp_path, part):
         tensor = next(t for t in tensors.values() if isinstance(t, torch.Tensor) and t.ndim)
         storage = tensor.untyped_storage()
         storage[0] = storage[0] ^ 1
-    torch.save(state, path)
+    save_checkpoint(path.parent, state["step"], state)
     assert result(tmp_path / "run") != before
 
 
@@ -276,14 +282,15 @@ def test_the_command_line_killed_and_resumed_ends_like_a_call_from_a_notebook(tm
     command = [
         sys.executable, "-m", "simclr_edu", "pretrain", "--data", data, "--out", str(tmp_path / "run"),
         "--epochs", "20", "--batch-size", "16", "--projection-dim", "8", "--seed", "5", "--log-every", "3",
-        "--checkpoint-every", "2", "--device", "cpu", "--resume",
+        "--checkpoint-every", "2", "--device", "cpu", "--quiet",
     ]  # fmt: skip
-    dice = random.Random(1)
+    resuming: list[str] = []
+    dice, kills = random.Random(1), 0
     for _ in range(3):
         reached = max((int(p.stem[-8:]) for p in list_checkpoints(tmp_path / "run")), default=0)
         goal = reached + dice.choice((2, 4, 8))
         with subprocess.Popen(
-            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command + resuming, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as run:
             while run.poll() is None:
                 if any(int(p.stem[-8:]) >= goal for p in list_checkpoints(tmp_path / "run")):
@@ -291,8 +298,12 @@ def test_the_command_line_killed_and_resumed_ends_like_a_call_from_a_notebook(tm
                     break
                 time.sleep(0.001)
             run.kill()
-        assert run.returncode == -signal.SIGKILL, run.returncode
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+        # On a busy machine a run may end before this process looks again: one kill less.
+        assert run.returncode in (-signal.SIGKILL, 0), run.returncode
+        kills += run.returncode != 0
+        resuming = ["--resume"]
+    assert kills
+    done = subprocess.run(command + resuming, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
     summary = json.loads(done.stdout)
     assert summary["finished"] and summary["steps"] == 60

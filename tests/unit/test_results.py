@@ -28,7 +28,7 @@ def test_a_row_comes_back(home):
             "seconds": 12.5,
         }
     }
-    assert [p.name for p in home.iterdir()] == ["results.json"]
+    assert sorted(p.name for p in home.iterdir()) == [".results.json.lock", "results.json"]
 
 
 def test_a_repeated_name_replaces_its_row():
@@ -168,5 +168,5 @@ def test_a_write_that_fails_keeps_the_old_table(home, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         record("SimCLR", notebook="04", linear=0.9)
     assert (home / "results.json").read_bytes() == before
-    assert [p.name for p in home.iterdir()] == ["results.json"]
+    assert sorted(p.name for p in home.iterdir()) == [".results.json.lock", "results.json"]
     assert json.loads(before)["chance"]["linear"] == 0.1

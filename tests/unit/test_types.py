@@ -19,7 +19,7 @@ def ignored(text):
 
 def test_strict_for_every_module():
     settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
-    assert settings["strict"] and settings["files"] == ["simclr_edu"]
+    assert settings["strict"] and "simclr_edu" in settings["files"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from simclr_edu._checks import check_int
 from simclr_edu.course.figures.inputs import Array, ArrayLike, as_array, as_classes, as_pixels, as_points
-from simclr_edu.course.figures.picture import CLASS_COLOURS, CLASS_MARKERS
+from simclr_edu.course.figures.picture import CLASS_COLOURS, CLASS_MARKERS, with_texts
 from simclr_edu.home import ASSETS
 
 
@@ -75,6 +75,7 @@ def _svg_markers() -> list[str]:
     ]
 
 
+@with_texts
 def embedding_map(
     points: ArrayLike,
     images: ArrayLike,
@@ -90,10 +91,12 @@ def embedding_map(
     in exported HTML; its script has 3 kB. Mouse, touch and arrow keys move the chosen point. Static twin:
     :func:`embedding_scatter`.
 
-    Why no plotting library: Bokeh 3.9 inlines 1.3 MB of script into each page and takes one picture for each
-    point, not a sheet; Altair 6.3 fetches Vega from the network unless a 33 MB package is installed to
-    inline it; jupyter-scatter 1.0 (2.1 MB of script) asks the kernel for the pictures, so its tooltips are
-    empty in an exported page. None of them moves from point to point with the arrow keys.
+    Why no plotting library: for 2,000 pictures of 32 pixels this page has 1.8 MB. Bokeh 3.9's has 6.4 MB, 1.3
+    of them script and the rest pictures one by one, as it takes no sheet; plotly 7.1's has 10.7 MB, 5.6 of
+    them script and figure, and to show a picture at a point it needs Dash, so a server. Altair 6.3 fetches
+    Vega from the network unless a 33 MB package is installed to inline it; jupyter-scatter 1.0 (2.1 MB of
+    script) asks the kernel for the pictures, so its tooltips are empty in an exported page. Bokeh, Altair and
+    jupyter-scatter do not move from point to point with the arrow keys.
 
     Args:
         points: ``(N, 2)``, N from 2 to 2,000.

@@ -19,7 +19,7 @@ def _gray_cases(seed: int) -> list[Arguments]:
         rng = generator(1000 * seed + k)
         shape = (k + 1, 3, whole(rng, 2, 3) + k, whole(rng, 2, 4) + k)
         cases.append((torch.rand(shape, generator=rng),))
-    return cases
+    return [*cases, (cases[0][0].double(),)]
 
 
 def _gray_loop(x: Tensor) -> Tensor:
@@ -46,6 +46,14 @@ def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
             if total == "1.000":
                 return f"Your weights, {shown}, add up to 1, but are not those of ITU-R 601."
             return f"The weights must add up to 1. Yours, {shown}, add up to {total}."
+        return (
+            "The three channels are equal, but not a weighted sum of the pixel's red, green and blue: with "
+            "white "
+            "1, black 0 and every colour in proportion to its light, no power, rounding or other place "
+            "comes in."
+        )
+    if got.shape == wanted.shape and got.is_floating_point():
+        return "The three channels of the result differ from each other, so it is not gray."
     return explain_batch(inputs, got, wanted)
 
 
@@ -54,10 +62,14 @@ GRAYSCALE = ComparedExercise(
     name="grayscale",
     parameters=("x",),
     asks="``to_gray(x)``: gray by the ITU-R 601 weights 0.299, 0.587, 0.114",
-    details="``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels.",
+    details=(
+        "``x`` is (B, 3, H, W) float, the result (B, 3, H, W) with three equal channels, in the dtype and "
+        "on the device of ``x``."
+    ),
     difficulty=1,
     minutes=4,
     cases=_gray_cases,
+    follows=True,
     oracles=(_gray_loop,),
     explain=_explain_gray,
     rtol=0,
@@ -110,6 +122,10 @@ GRAYSCALE = ComparedExercise(
                 lambda x: torch.stack([_weighted(x, _ITU, 1)[:, 0]] * 3),
                 lambda x: torch.stack([_weighted(x, _ITU, 1)] * 3),
             ),
+        ),
+        Mistake(
+            "The weights are float32, whatever x is. Make them in the dtype and on the device of x.",
+            raises=r"same dtype|expected scalar type|expected .* to have dtype",
         ),
         Mistake(
             "The sum over the channels lost their dimension: (B, H, W) lines up with (B, 3, H, W) from the "

@@ -24,10 +24,14 @@ class _Augment:
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.draws: list[Tensor] = []
+        self.sizes: set[tuple[int, ...]] = set()
 
     def __call__(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or x.ndim != 4:
             raise ValueError(f"augment takes a batch of images (B, 3, H, W), got {kind(x)}")
+        if x.shape[1] != 3:
+            raise ValueError(f"augment takes a batch of images (B, 3, H, W), got {tuple(x.shape)}")
+        self.sizes.add(tuple(x.shape[2:]))
         draws = torch.rand(len(x), 2)  # per image, a gain and an offset
         views = x * (0.5 + draws[:, 0, None, None, None]) + draws[:, 1, None, None, None] + 0.1
         self.inputs += list(x.detach().clone())
@@ -74,6 +78,11 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
     ):
         stop(f"It must return two tensors, (v1, v2), but it returned {_contents(output)}.")
     v1, v2 = output
+    if other := augment.sizes - {tuple(x.shape[2:])}:
+        stop(
+            f"augment was given images of size {other.pop()}, where x has {tuple(x.shape[2:])}: the batches "
+            "were joined along height or width. The batch is dimension 0." + place
+        )
     if len(v1) * 2 == len(x) == len(v2) * 2:
         stop(
             "The batch was cut in halves: v1 and v2 show different images. Each image needs two views, so "
@@ -99,6 +108,12 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
         if any(row >= 0 for row in _rows(drawn_from, outputs)):
             stop(f"{name} was augmented twice, a view of a view. Both views start from x." + place)
         sources = _rows(drawn_from, x)
+        if sources == [k // 2 for k in range(len(x))]:
+            stop(
+                f"{name} shows the images {sources}: with the two views of an image side by side, as "
+                "repeat_interleave puts them, the halves of the rows are not v1 and v2. Stack x on x instead "
+                "(torch.cat), or take every other row." + place
+            )
         if len(set(sources)) == 1:
             stop(
                 f"Every row of {name} is a view of image {sources[0]}: one image was augmented for all."
@@ -113,10 +128,12 @@ def _judge_views(two_views: Function, x: Tensor) -> None:
         draws = torch.stack([augment.draws[e] for e in entries])  # (B, 2)
         if torch.equal(draws, draws[:1].expand_as(draws)):
             stop(f"All images of {name} got the same draw. One draw for the whole batch is too few." + place)
+    if same := [k for k, (a, b) in enumerate(zip(*calls.values(), strict=True)) if a == b]:
+        stop(f"Row {same[0]} is the same view in v1 and in v2. Each image needs two draws." + place)
 
 
 def _examine(answer: Function, seed: int) -> str:
-    for k, size in enumerate([2, 4, 5]):
+    for k, size in enumerate([4, 3, 5]):
         rng = generator(1000 * seed + k)
         _judge_views(answer, torch.rand(size, 3, whole(rng, 2, 4), whole(rng, 2, 4), generator=rng))
     return "Two views of every image, drawn separately, rows in step."

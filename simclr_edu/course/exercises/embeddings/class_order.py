@@ -8,6 +8,7 @@ from simclr_edu.course.exercises.kit import (
     Arguments,
     ComparedExercise,
     Mistake,
+    difference,
     generator,
 )
 
@@ -20,7 +21,34 @@ def _label_cases(seed: int) -> list[Arguments]:
         labels = torch.randint(0, classes, (count,), generator=rng)
         labels[:4] = torch.tensor([2, 0, 2, 1])  # never in order already, always a tie
         cases.append((labels,))
-    return cases
+    rng = generator(1000 * seed + 9)
+    return [
+        *cases,
+        (torch.tensor([7, 2, 7, 12, 2, 5]),),  # classes need not be 0, 1, 2
+        (torch.randint(0, 13, (40,), generator=rng),),  # nor be ten
+    ]
+
+
+def _explain_order(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Tell a lost order within a class from other orders."""
+    (labels,) = inputs
+    if got.dtype == wanted.dtype and got.ndim == 1 and len(got) < len(labels):
+        missing = labels[[k for k in range(len(labels)) if k not in set(got.tolist())]].tolist()
+        return (
+            f"Images of class {', '.join(map(str, sorted(set(missing))))} are missing. Are the classes "
+            f"counted by a "
+            "number in your code? labels.unique() gives those at hand."
+        )
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return difference(got, wanted)
+    if not torch.equal(got.sort().values, torch.arange(len(labels))):
+        return "These are not the indices 0 to N - 1, each once: some images are missing or come twice."
+    if torch.equal(labels[got], labels.sort().values):
+        return (
+            "Sorted by class, but within a class the images changed places: sort and argsort keep the order "
+            "of equal entries only with stable=True."
+        )
+    return difference(got, wanted)
 
 
 def _order_loop(labels: Tensor) -> Tensor:
@@ -42,6 +70,7 @@ ORDER_BY_CLASS = ComparedExercise(
     cases=_label_cases,
     oracles=(_order_loop,),
     read=read_indices,
+    explain=_explain_order,
     mistakes=(
         Mistake(
             "These are the sorted labels. Return the indices that sort them, to apply to the images too.",

@@ -10,16 +10,23 @@ from simclr_edu.course.exercises.kit.calling import (
     call_or_stop,
     copy,
     explain_error,
-    gradient_flows,
     in_place,
     left_unwritten,
     stop,
 )
-from simclr_edu.course.exercises.kit.compare import agree, difference, expected_and_got, show, show_arguments
+from simclr_edu.course.exercises.kit.compare import (
+    VALUES_DIFFER,
+    agree,
+    difference,
+    expected_and_got,
+    show,
+    show_arguments,
+)
 from simclr_edu.course.exercises.kit.compared import ComparedExercise
 from simclr_edu.course.exercises.kit.draw import between, generator, whole
 from simclr_edu.course.exercises.kit.examination import examine
 from simclr_edu.course.exercises.kit.exercise import ExaminedExercise, Exercise
+from simclr_edu.course.exercises.kit.gradient import gradient_flows
 from simclr_edu.course.exercises.kit.printing import check, report
 from simclr_edu.course.exercises.kit.values import kind, read_float, read_number, read_tensor
 from simclr_edu.course.exercises.kit.verdict import (
@@ -37,6 +44,7 @@ from simclr_edu.course.exercises.kit.verdict import (
 __all__ = [
     "NOT_ATTEMPTED",
     "RETURNED_NOTHING",
+    "VALUES_DIFFER",
     "Arguments",
     "ComparedExercise",
     "ExaminedExercise",

@@ -2,7 +2,6 @@
 
 import linecache
 import os
-import random
 import sys
 import sysconfig
 import textwrap
@@ -12,11 +11,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from simclr_edu.course.exercises.kit.compare import agree
 from simclr_edu.course.exercises.kit.verdict import (
     Arguments,
     Function,
@@ -51,18 +48,24 @@ def left_unwritten(error: Exception) -> bool:
     return isinstance(error, (TypeError, AttributeError)) and "ellipsis" in str(error)
 
 
+def where(error: BaseException) -> str:
+    """The line of the learner's own code that raised an exception, or was running; '' if there is none."""
+    frame, _ = _learners_frame(error.__traceback__)
+    if frame is None:
+        return ""
+    code = frame.tb_frame.f_code
+    line = frame.tb_lineno - code.co_firstlineno + 1
+    text = linecache.getline(code.co_filename, frame.tb_lineno, frame.tb_frame.f_globals).strip()
+    return f"line {line} of {code.co_name} (its def is line 1)" + (f":\n    {text}" if text else "")
+
+
 def explain_error(error: Exception) -> str:
     """Say what was raised and on which line of the learner's own code."""
     message = textwrap.shorten(str(error), 300, placeholder=" ...")
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    frame, _ = _learners_frame(error.__traceback__)
-    if frame is None:
+    if not (line := where(error)):
         return f"It raised {what}."
-    code = frame.tb_frame.f_code
-    line = frame.tb_lineno - code.co_firstlineno + 1
-    text = linecache.getline(code.co_filename, frame.tb_lineno, frame.tb_frame.f_globals).strip()
-    where = f"line {line} of {code.co_name} (its def is line 1)"
-    return f"It raised an error on {where}" + (f":\n    {text}\n  {what}" if text else f": {what}")
+    return f"It raised an error on {line}" + (f"\n  {what}" if "\n" in line else f": {what}")
 
 
 def copy(value: Any) -> Any:
@@ -76,7 +79,8 @@ def copy(value: Any) -> Any:
 
 def _same(before: Any, after: Any) -> bool:
     if isinstance(before, Tensor):
-        return before.shape == after.shape and torch.equal(before, after)
+        left = before.shape == after.shape and before.requires_grad == after.requires_grad
+        return left and torch.equal(before, after)
     if isinstance(before, tuple):
         return all(_same(b, a) for b, a in zip(before, after, strict=True))
     return True
@@ -159,59 +163,14 @@ def call_or_stop(
     return outcome.value
 
 
-def gradient_flows(
-    function: Function, cases: list[Arguments], names: Sequence[str], oracle: Function | None = None
-) -> None:
-    """Once the values agree: end the examination unless the oracle's gradient reaches every tensor.
+def stop(diagnosis: str, about: str | None = None) -> None:
+    """End an examination: the answer is wrong, for this reason.
 
-    Without an oracle any gradient will do: on unit rows, say, it matters whether they are normalised again.
+    ``about`` takes the diagnosis's place where it is asked whether an argument was named already.
     """
-    for inputs in cases:
-        given, exact = (
-            tuple(change(v).requires_grad_() if isinstance(v, Tensor) else v for v in inputs)
-            for change in (torch.clone, Tensor.double)
-        )
-        leaves, answers = ([v for v in values if isinstance(v, Tensor)] for values in (given, exact))
-        result = call_or_stop(function, given, names)
-        if not isinstance(result, Tensor) or not result.requires_grad:
-            stop(
-                "The value is right, but no gradient can flow: something detached it (item, float, math, "
-                "numpy, detach, no_grad)."
-            )
-        got = torch.autograd.grad(result, leaves, allow_unused=True)
-        wanted = torch.autograd.grad(oracle(*exact), answers) if oracle else got
-        tensors = [n for n, v in zip(names, inputs, strict=True) if isinstance(v, Tensor)]
-        for name, g, w in zip(tensors, got, wanted, strict=True):
-            if g is not None and g.isnan().any():
-                stop(f"The value is right, but the gradient of {name} holds NaN: is there a root of 0?")
-            if g is None or not agree(g, w, 1e-2, 1e-4):
-                cause = "does not reach" if g is None else "is wrong for"
-                stop(f"The value is right, but the gradient {cause} {name}: part of the graph was detached.")
-
-
-def stop(diagnosis: str) -> None:
-    """End a hand-written examination: the answer is wrong, for this reason."""
-    raise Stop(False, diagnosis)
+    raise Stop(False, diagnosis, about)
 
 
 def in_place(name: str) -> str:
     """The sentence about a modified input."""
     return f"Your function changed its input {name} in place. The caller still needs it: make a new tensor."
-
-
-@contextmanager
-def untouched_state(seed: int) -> Iterator[None]:
-    """Restore every random state and the gradient mode afterwards; inside, draws are those of ``seed``."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are tiny; on a busy machine threads cost a hundred times more
-    cuda: Any = torch.cuda  # its functions have no types
-    devices = range(cuda.device_count()) if cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            torch.set_num_threads(threads)

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from simclr_edu.course.exercises.kit.verdict import MOST_VALUES, Arguments
 
+VALUES_DIFFER = "The values differ."
+NOT_FINITE = "The result holds"
+
 
 def agree(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> bool:
     """True if shape, kind of number and every value agree; NaN agrees with NaN."""
@@ -67,8 +70,8 @@ def difference(got: Tensor, wanted: Tensor) -> str:
         return f"{cause} dtype should be {wanted.dtype}, but is {got.dtype}."
     if got.is_floating_point() and not got.isfinite().all() and wanted.isfinite().all():
         what = "NaN" if got.isnan().any() else "infinity"
-        return f"The result holds {what}, where every value should be finite."
-    return "The values differ."
+        return f"{NOT_FINITE} {what}, where every value should be finite."
+    return VALUES_DIFFER
 
 
 def expected_and_got(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> str:

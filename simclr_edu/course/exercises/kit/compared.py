@@ -15,6 +15,8 @@ from simclr_edu.course.exercises.kit.calling import (
     stop,
 )
 from simclr_edu.course.exercises.kit.compare import (
+    NOT_FINITE,
+    VALUES_DIFFER,
     agree,
     difference,
     expected_and_got,
@@ -22,6 +24,7 @@ from simclr_edu.course.exercises.kit.compare import (
     show_arguments,
 )
 from simclr_edu.course.exercises.kit.exercise import Exercise
+from simclr_edu.course.exercises.kit.relations import how_many, related, where_right
 from simclr_edu.course.exercises.kit.source import source_of
 from simclr_edu.course.exercises.kit.values import read_tensor
 from simclr_edu.course.exercises.kit.verdict import Arguments, Function, Mistake, Outcome, Problem
@@ -42,10 +45,15 @@ class ComparedExercise(Exercise):
         inputs: names of a case's inputs, where they are not the learner's arguments.
         rtol: relative tolerance.
         atol: absolute tolerance.
-        then: a further test once all values agree; calls ``stop`` with a diagnosis.
+        then: a further test once all values agree; calls ``stop`` with a diagnosis, or returns a remark on a
+            right answer.
+        besides: what ``then`` tests, for the verdict on a right answer.
+        follows: whether the result has to be on the device of the first tensor that goes in.
         ours: names of functions outside the package that do the whole work: calling them, or anything of the
             package, is no answer. With None any function may be called.
         explain: gives the sentence for a result that fits no known mistake, from (inputs, got, wanted).
+        properties: of a right answer, whatever its values; each returns the sentence on how a function lacks
+            it, or None. Tried in order where the result fits no known mistake.
         place: gives the line on the smallest failing case, maybe empty, from (inputs, got or None, wanted).
     """
 
@@ -57,9 +65,12 @@ class ComparedExercise(Exercise):
     inputs: tuple[str, ...] = ()
     rtol: float = 1e-3
     atol: float = 1e-4
-    then: Callable[[Function, int], None] | None = None
+    then: Callable[[Function, int], str | None] | None = None
+    besides: str = ""
+    follows: bool = False
     ours: tuple[str, ...] | None = ()
     explain: Callable[[Arguments, Tensor, Tensor], str] | None = None
+    properties: tuple[Callable[[Function], str | None], ...] = ()
     place: Callable[[Arguments, Tensor | None, Tensor], str] | None = None
 
     def _run(self, function: Function, inputs: Arguments) -> Tensor:
@@ -93,9 +104,32 @@ class ComparedExercise(Exercise):
         for inputs, outcome in zip(cases, outcomes, strict=True):
             if wrong := self._wrong_dtype(inputs, outcome.value):
                 stop(f"The numbers are right. {wrong}")
-        if self.then is not None:
-            self.then(function, seed)
-        return f"It agrees with an independent reference on {len(cases)} random cases."
+        if self.follows:
+            for inputs in cases:
+                self._follow(function, inputs)
+        remark = self.then(function, seed) if self.then is not None else None
+        besides = [self.besides] * bool(self.besides) + ["the device of the input"] * self.follows
+        also = f"; also tested: {', '.join(besides)}" if besides else ""
+        said = f"It agrees with an independent reference on {len(cases)} random cases{also}."
+        return f"{said} {remark}" if remark else said
+
+    def _follow(self, function: Function, inputs: Arguments) -> None:
+        """End the examination if a tensor that the function makes stays on the CPU, wherever the input is.
+
+        On the device "meta" tensors have no values, so an answer that looks at them cannot be tested so.
+        """
+        try:
+            got = function(*(v.to("meta") if isinstance(v, Tensor) else v for v in inputs))
+        except (RuntimeError, NotImplementedError) as error:
+            if not re.search(r"expected device|same device|on device", str(error)):
+                return
+        else:
+            if not isinstance(got, Tensor) or got.device.type == "meta":
+                return
+        stop(
+            "The numbers are right, but a tensor that your function makes is always on the CPU: on a GPU it "
+            "would meet the input on another device. Make it with device= that of the input."
+        )
 
     def _attempt(self, function: Function, inputs: Arguments, ours: Sequence[str] | None = None) -> Outcome:
         return attempt(function, inputs, self.inputs or self.parameters, self._run, ours)
@@ -151,11 +185,37 @@ class ComparedExercise(Exercise):
                 "Called again with the same input, it gives another answer: it must draw nothing random."
                 + place
             )
-        explain = self.explain or self._explain
-        stop((self._wrong_dtype(inputs, outcome.value) or explain(inputs, outcome.value, wanted)) + place)
+        said = self._wrong_dtype(inputs, outcome.value)
+        if not said and self.explain is not None:
+            said = self.explain(inputs, outcome.value, wanted)
+        about, said = said, said or difference(outcome.value, wanted)
+        if said == VALUES_DIFFER:
+            said = self._lacking(function) or self._relation(outcomes, answers, right)
+        elif said.startswith(NOT_FINITE) and (lacking := self._lacking(function)):
+            said = f"{said} {lacking}"
+        if place:
+            place += where_right(self.inputs or self.parameters, cases, right)
+        stop(said + place, about or VALUES_DIFFER)
 
-    def _explain(self, inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
-        return difference(got, wanted)
+    def _lacking(self, function: Function) -> str | None:
+        """The sentence on the first property that the function lacks."""
+        for lacks in self.properties:
+            try:
+                if said := lacks(function):
+                    return said
+            except Exception:  # the learner's code may raise whatever it likes on other inputs
+                continue
+        return None
+
+    def _relation(self, outcomes: list[Outcome], answers: list[Tensor], right: list[bool]) -> str:
+        """What can be said of values that differ and are those of no known mistake."""
+        wrong = [
+            (o.value, w)
+            for o, w, r in zip(outcomes, answers, right, strict=True)
+            if o.error is None and not r
+        ]
+        first = right.index(False)
+        return related(wrong, all_of_them=not any(right)) or how_many(outcomes[first].value, answers[first])
 
     @staticmethod
     def _only_for_some(cases: list[Arguments], right: list[bool]) -> str:

@@ -1,13 +1,14 @@
 """Running an examination of the learner's function, and turning whatever happens into a verdict."""
 
 import inspect
-import io
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 
-from simclr_edu.course.exercises.kit.calling import explain_error, left_unwritten, untouched_state
+from simclr_edu.course.exercises.kit.calling import explain_error, left_unwritten, where
+from simclr_edu.course.exercises.kit.limits import Printed, TooLong, ending
 from simclr_edu.course.exercises.kit.slips import slips
+from simclr_edu.course.exercises.kit.state import untouched_state
 from simclr_edu.course.exercises.kit.stubs import has_blank, is_empty, leftover
 from simclr_edu.course.exercises.kit.values import kind
 from simclr_edu.course.exercises.kit.verdict import (
@@ -43,27 +44,42 @@ def examine(
         pass
     if is_empty(function):
         return Verdict(name, *unwritten(function))
-    printed = io.StringIO()
-    with untouched_state(seed), redirect_stdout(printed), warnings.catch_warnings():
+    printed = Printed()
+    with untouched_state(seed), warnings.catch_warnings(), redirect_stdout(printed), redirect_stderr(printed):
         warnings.simplefilter("ignore")
         passed, diagnosis = _judge(function, examination)
-    if diagnosis.startswith(RETURNED_NOTHING) and printed.getvalue():
+    if diagnosis.startswith(RETURNED_NOTHING) and printed.lines:
         diagnosis += " It prints instead: return the result."
-    return Verdict(name, passed, diagnosis, printed.getvalue())
+    return Verdict(name, passed, diagnosis, printed.text, printed.lines)
 
 
 def _judge(function: Function, examination: Callable[[], str]) -> tuple[bool | None, str]:
     """Run the examination and turn whatever it raises into a verdict's two parts."""
     try:
-        return True, examination()
+        with ending():
+            return True, examination()
+    except TooLong as late:
+        return False, _with_where(
+            "It does not end: the check stopped it. Is there a loop whose condition never changes?", late
+        )
+    except SystemExit as left:
+        return False, _with_where(
+            "It ends Python (exit, quit or sys.exit), and your notebook's kernel with it: return instead.",
+            left,
+        )
     except Stop as stopped:
-        return stopped.passed, _with_slips(str(stopped), function)
+        return stopped.passed, _with_slips(str(stopped), function, stopped.about)
     except Problem as problem:
         return unwritten(function) if problem.nothing and has_blank(function) else (False, str(problem))
     except Exception as error:
         if left_unwritten(error):
             return unwritten(function)
         return False, _with_slips(explain_error(error), function)
+
+
+def _with_where(sentence: str, error: BaseException) -> str:
+    """The sentence, and the learner's line that was running."""
+    return f"{sentence}\n  {where(error)}" if where(error) else sentence
 
 
 def unwritten(function: Function) -> tuple[bool | None, str]:
@@ -73,10 +89,10 @@ def unwritten(function: Function) -> tuple[bool | None, str]:
     return None, NOT_ATTEMPTED
 
 
-def _with_slips(diagnosis: str, function: Function) -> str:
+def _with_slips(diagnosis: str, function: Function, about: str | None = None) -> str:
     """The diagnosis, and on its first line what is odd about the function whatever the exercise."""
     first, newline, rest = diagnosis.partition("\n")
-    if not (more := slips(function, first)):
+    if not (more := slips(function, about or first)):
         return diagnosis
     if first.endswith("."):
         return f"{first} {more}{newline}{rest}"

@@ -4,16 +4,17 @@ import functools
 import inspect
 from collections.abc import Callable
 
-from simclr_edu.course.exercises.kit.verdict import MOST_LINES, P, Verdict
+from simclr_edu.course.exercises.kit.verdict import MOST_LINES, MOST_OF_A_LINE, P, Verdict
 
 
 def report(verdict: Verdict) -> None:
     """Print a verdict, and the first lines of what the learner's function printed."""
     print(verdict)
-    lines = verdict.printed.splitlines()
+    lines = [line[:MOST_OF_A_LINE] for line in verdict.printed.splitlines()[:MOST_LINES]]
     if lines:
-        few = f"{len(lines)} lines, the first {MOST_LINES}" if len(lines) > MOST_LINES else "this"
-        print(f"Your function printed {few}:", *lines[:MOST_LINES], sep="\n    ")
+        count = verdict.printed_lines
+        few = f"{count:,} lines, the first {len(lines)}" if count > len(lines) else "this"
+        print(f"Your function printed {few}:", *lines, sep="\n    ")
 
 
 def check(function: Callable[P, None]) -> Callable[P, None]:

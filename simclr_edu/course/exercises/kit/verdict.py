@@ -11,6 +11,7 @@ NOT_ATTEMPTED = "not attempted yet"
 RETURNED_NOTHING = "It returned nothing (None). Is the return missing?"
 MOST_VALUES = 8  # larger tensors are shown as their shape and one entry
 MOST_LINES = 6  # of what the learner's function printed
+MOST_OF_A_LINE = 200  # characters
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,7 +21,8 @@ class Verdict:
     exercise: str
     passed: bool | None
     diagnosis: str
-    printed: str = ""  # by the learner's function, meanwhile
+    printed: str = ""  # the beginning of what the learner's function printed meanwhile
+    printed_lines: int = 0  # all of them
 
     def __repr__(self) -> str:
         if self.passed is None:
@@ -50,9 +52,10 @@ class Problem(Exception):
 class Stop(Exception):
     """Ends a hand-written examination early with its verdict."""
 
-    def __init__(self, passed: bool | None, diagnosis: str) -> None:
+    def __init__(self, passed: bool | None, diagnosis: str, about: str | None = None) -> None:
         super().__init__(diagnosis)
         self.passed = passed
+        self.about = about  # the diagnosis less what tells of other arguments only to describe the result
 
 
 @dataclass(frozen=True)

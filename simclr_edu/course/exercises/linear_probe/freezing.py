@@ -13,6 +13,8 @@ from simclr_edu.course.exercises.kit import (
     Mistake,
 )
 
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
 
 class _Scaled(nn.Module):
     """A module with a parameter of its own and a child with BatchNorm and dropout inside."""
@@ -30,9 +32,14 @@ class _Scaled(nn.Module):
 def _encoder_to_freeze(seed: int, width: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return nn.Sequential(
+        encoder = nn.Sequential(
             nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(), _Scaled(4 * width)
         )
+        for m in encoder.modules():
+            if isinstance(m, _NORMS):  # as after training: resetting them must show
+                m.running_mean = torch.randn(m.num_features)
+                m.running_var = 1 + torch.rand(m.num_features)
+        return encoder
 
 
 def _observe_freeze(freeze: Function, inputs: Arguments) -> Tensor:
@@ -118,9 +125,6 @@ def _no(_: object) -> bool:
     return False
 
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
 def _explain_freeze(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     encoder = _encoder_to_freeze(*inputs)
     names = [name for name, _ in encoder.named_parameters()]
@@ -156,7 +160,10 @@ FREEZE = ComparedExercise(
     run=_observe_freeze,
     inputs=("seed", "width"),
     explain=_explain_freeze,
-    place=lambda inputs, got, wanted: "",
+    place=lambda inputs, got, wanted: (
+        "Tested on a small encoder: Conv2d, BatchNorm2d, ReLU, Flatten, and a module with a parameter of its "
+        "own and Linear, BatchNorm1d and Dropout inside"
+    ),
     mistakes=(
         Mistake(
             "The weights are frozen, but the encoder is still in train mode: BatchNorm statistics would "

@@ -1,5 +1,6 @@
 """Exercise: one training step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ class _Model(nn.Module):
                 p.copy_(torch.randn(p.shape, generator=rng) / width**0.5 + float(p.ndim == 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(x, Tensor) and x.shape[1:] != (3, 2, 2):
+            raise ValueError(f"the model takes images (B, 3, 2, 2), got {tuple(x.shape)}")
         h = self.encoder(x)  # (B, width)
         return h, self.projection_head(h)
 
@@ -58,12 +61,12 @@ def _step_cases(seed: int) -> list[Arguments]:
 
 
 def _two_steps(train_step: Function, inputs: Arguments) -> Tensor:
-    """Train a small model for two steps: losses, counts of steps and backward passes, weights, statistics."""
+    """Train a small model for two steps: losses, counts, weights and statistics, what else was changed."""
     seed, *batches = inputs
     order: list[str] = []  # what happened first: "backward" or "step"
     model = _Model(generator(seed), pixels=12, width=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    optimizer.register_step_pre_hook(lambda *_: order.append("step"))
+    optimizer.register_step_post_hook(lambda *_: order.append("step"))  # after a closure, if there is one
     weight: Any = model.projection_head.weight  # register_hook has no types
     weight.register_hook(lambda gradient: order.append("backward"))
     losses = []
@@ -77,7 +80,8 @@ def _two_steps(train_step: Function, inputs: Arguments) -> Tensor:
         losses.append(float(read_float(loss)))
     state = [t.detach().double().flatten() for t in (*model.parameters(), *model.buffers())]
     counts = [order.count("step"), order.count("backward"), order[:1] == ["step"]]
-    return torch.cat([torch.tensor([*losses, *counts], dtype=torch.float64), *state])
+    left = [not p.requires_grad for p in model.parameters()] + [not m.training for m in model.modules()]
+    return torch.cat([torch.tensor([*losses, *counts, *left], dtype=torch.float64), *state])
 
 
 def _both(model: nn.Module, views: tuple[Tensor, Tensor], which: int = 1) -> tuple[Tensor, Tensor]:
@@ -127,6 +131,11 @@ def _on_h_two_passes(
     model: nn.Module, views: tuple[Tensor, Tensor], optimizer: Any, loss_fn: Function
 ) -> float:
     return _update(optimizer, loss_fn(model(views[0])[0], model(views[1])[0]))
+
+
+def _h_against_z(batch: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """h and z of one pass as the two views."""
+    return lambda model, views, optimizer, loss_fn: _update(optimizer, loss_fn(*model(batch(*views))))
 
 
 def _one_view(number: int) -> Function:
@@ -181,8 +190,30 @@ def _explain_step(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return f"In two training steps the gradients were computed {counts[1]} times; it should be twice."
     for name, g, w in zip(("first", "second"), got, wanted, strict=False):
         if not abs(g - w) <= 1e-3:  # NaN differs too
-            return f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}."
+            factor = g / w
+            ratio = f", {factor:.4g} times as much" if factor.isfinite() else ""
+            if name == "second":
+                return (
+                    "The first loss is right, but the second is not: the first update went elsewhere, since "
+                    "another "
+                    f"gradient was applied, or the second batch, of another size, was cut differently. "
+                    f"Expected "
+                    f"{w:.4f}, got {g:.4f}."
+                )
+            return (
+                f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}{ratio}. z of view 1 "
+                "and z of view 2 should go into the loss, row k of both from image k, and what it gives "
+                "should come "
+                "back as it is."
+            )
+    if got[5:_BEGIN].any():
+        frozen = "freezes parameters" if got[5 : 5 + _PARAMETERS].any() else "leaves it in evaluation mode"
+        return f"The step changes the caller's model otherwise: it {frozen}. The next step would differ."
     return "Both losses are as expected, but the weights or BatchNorm statistics after the steps are not."
+
+
+_PARAMETERS = len(list(_Model(generator(0), 12, 5).parameters()))
+_BEGIN = 5 + _PARAMETERS + len(list(_Model(generator(0), 12, 5).modules()))  # of weights and statistics
 
 
 def _place_views(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
@@ -197,7 +228,8 @@ TRAIN_STEP = ComparedExercise(
     details=(
         "``model`` maps images to ``(h, z)`` and contains BatchNorm, ``views`` is ``(v1, v2)``, each (N, "
         "3, H, W), and ``loss_fn(z1, z2)`` a scalar. The views go through the model together; the loss "
-        "comes back as a float. N may change from step to step."
+        "comes back as a float. N may change from step to step. Apart from weights, statistics and gradients "
+        "the model is left as it came."
     ),
     difficulty=3,
     minutes=10,
@@ -239,6 +271,11 @@ TRAIN_STEP = ComparedExercise(
             (_on_h, _on_h_two_passes),
         ),
         Mistake(
+            "h and z of one batch were given to the loss as the two views. The model returns (h, z) for any "
+            "batch; the two views are the two halves of the rows of z.",
+            (_h_against_z(lambda a, b: torch.cat([a, b])), _h_against_z(lambda a, b: a)),
+        ),
+        Mistake(
             "Both sides of the loss came from the same view. Use one and the other.",
             (_one_view(0), _one_view(1), _same_z),
         ),
@@ -246,6 +283,20 @@ TRAIN_STEP = ComparedExercise(
             "The model was in evaluation mode: BatchNorm used its running statistics and did not update "
             "them.",
             (_in_eval_mode,),
+        ),
+        Mistake(
+            "The views were joined along the channels (dimension 1). Join them along dimension 0, the batch.",
+            raises=r"takes images \(B, 3, 2, 2\), got \(\d+, 6, 2, 2\)",
+        ),
+        Mistake(
+            "The views were joined along the height or width of the images. Join them along dimension 0, the "
+            "batch.",
+            raises=r"takes images \(B, 3, 2, 2\), got \(\d+, 3, (4, 2|2, 4)\)",
+        ),
+        Mistake(
+            "torch.stack makes a new dimension, (2, N, 3, H, W). torch.cat joins the views into one batch, "
+            "(2N, 3, H, W).",
+            raises=r"takes images \(B, 3, 2, 2\), got \(\d+, \d+, 3, 2, 2\)",
         ),
         Mistake(
             "z was cut along its columns. The two views are the two halves of the rows.",

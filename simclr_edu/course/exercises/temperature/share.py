@@ -12,6 +12,7 @@ from simclr_edu.course.exercises.kit import (
     generator,
 )
 from simclr_edu.course.exercises.temperature.weights import shares_of
+from simclr_edu.course.exercises.temperature.weights_properties import OF_SHARES
 
 
 def _share_cases(seed: int) -> list[Arguments]:
@@ -25,6 +26,8 @@ def _share_cases(seed: int) -> list[Arguments]:
         cases.append((torch.cat([torch.tensor([positive]), negatives]), temperature))
     # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
     cases.append((torch.tensor([0.6, 0.99, 0.985, 0.2, -0.5]), 0.008))
+    # The positive wins by 25: its weight is 1 in float32, and 1 minus it is 0.
+    cases.append((torch.tensor([0.9, 0.4, 0.35, -0.2]), 0.02))
     return cases
 
 
@@ -55,6 +58,7 @@ GRADIENT_SHARE = ComparedExercise(
     minutes=5,
     cases=_share_cases,
     oracles=(_share_by_autograd,),
+    properties=OF_SHARES,
     mistakes=(
         Mistake(
             "The positive is still among the candidates. Only the negatives share their gradient: leave out "
@@ -145,6 +149,14 @@ GRADIENT_SHARE = ComparedExercise(
             "Only the largest similarity was divided by the temperature, because / binds tighter than -. "
             "Subtract first, then divide.",
             (lambda s, t: shares_of((s - s.max() / t).exp()),),
+        ),
+        Mistake(
+            "The gradient was divided by 1 - p of the positive. That is its sum, but where the positive wins "
+            "p is 1 in float32 and 1 - p is 0. Divide by the sum, or take the softmax of the negatives.",
+            tuple(
+                lambda s, t, e=e: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0] + e)
+                for e in (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
+            ),
         ),
         Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "

@@ -1,5 +1,7 @@
 """Exercise: uniformity on the sphere."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,9 +12,11 @@ from simclr_edu.course.exercises.kit import (
     Function,
     Mistake,
     between,
+    call_or_stop,
     generator,
     gradient_flows,
     read_number,
+    stop,
     whole,
 )
 
@@ -62,6 +66,62 @@ def _others(z: Tensor) -> Tensor:
     return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
 
 
+def _wrong_fact(f: Function) -> str | None:
+    """Rows whose answer one knows by heart."""
+    axes = torch.eye(4)
+    facts: tuple[tuple[str, Tensor, float, float], ...] = (
+        ("Equal rows are at distance 0 and give 0", axes[:1].expand(4, -1), 2.0, 0.0),
+        ("Two rows at a right angle are at squared distance 2: with t = 1 they give -2", axes[:2], 1.0, -2.0),
+        ("Four rows at right angles to each other give -2 with t = 1 too", axes, 1.0, -2.0),
+        ("Two rows at a right angle give -4 with t = 2", axes[:2], 2.0, -4.0),
+        (
+            "Two opposite rows are at squared distance 4: with t = 1 they give -4",
+            torch.eye(1, 4) * torch.tensor([[1.0], [-1.0]]),
+            1.0,
+            -4.0,
+        ),
+        (
+            "Two equal rows and one at a right angle, t = 1: ln((1 + 2 exp(-2)) / 3) = -0.859",
+            axes[[0, 0, 1]],
+            1.0,
+            -0.8591,
+        ),
+        ("Its rows in another order give the same, -0.859", axes[[0, 1, 0]], 1.0, -0.8591),
+    )
+    for fact, z, t, value in facts:
+        got = float(f(z.clone(), t))
+        if not abs(got - value) < 2e-3:
+            return f"{fact}; yours is {got:.4g}."
+    return None
+
+
+def _then(f: Function, seed: int) -> str | None:
+    """Gradients; then one pair of opposite rows, for which the mean is exp(-24), far below 1e-8."""
+    gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t"), _uniformity_loop, on_sphere=True)
+    pole = F.normalize(torch.randn(1, 3, generator=generator(1000 * seed + 9)), dim=1)
+    got = read_number(call_or_stop(f, (torch.cat([pole, -pole]), 6.0), ("z", "t")))
+    if not got.isfinite():
+        return (
+            "A remark: for two opposite rows and t = 6 it gives infinity or NaN, since 1 of each row with "
+            "itself "
+            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the "
+            "sum."
+        )
+    if not abs(float(got.detach()) + 24) < 0.1:
+        stop(
+            "Right for rows that are near each other, but a small number was added inside the logarithm, or "
+            "the "
+            "exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
+            f"{float(got.detach()):.4g}."
+        )
+    default = inspect.signature(f).parameters.get("t")
+    if default is not None and default.default not in (inspect.Parameter.empty, 2):
+        stop(
+            f"The values are right, but left out, t is {default.default!r}. Its default is 2, as in the stub."
+        )
+    return None
+
+
 UNIFORMITY = ComparedExercise(
     name="uniformity",
     parameters=("z", "t"),
@@ -74,8 +134,10 @@ UNIFORMITY = ComparedExercise(
     minutes=6,
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
+    properties=(_wrong_fact,),
     read=read_number,  # a plain float fails later, for want of a gradient
-    then=lambda f, seed: gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t")),
+    then=_then,
+    besides="gradients, a mean of exponentials near 0",
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",
@@ -125,6 +187,30 @@ UNIFORMITY = ComparedExercise(
             (lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
         ),
         Mistake(
+            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
+            (
+                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
+                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
+            ),
+            written=r"\btriu\b",
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by the number of all M x M places. There are "
+            "M (M - 1) / 2 pairs.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z) ** 2).log(),),
+        ),
+        Mistake(
+            "The sum was divided by M, the number of rows. The mean is over pairs, M (M - 1) / 2 of them.",
+            (
+                lambda z, t: (_squares(z).mul(-t).exp().sum() / len(z)).log(),
+                lambda z, t: (2 * _squares(z).mul(-t).exp().sum() / len(z)).log(),
+            ),
+        ),
+        Mistake(
+            "The sum over pairs, each counted once, was divided by M (M - 1), which counts each twice.",
+            (lambda z, t: (_squares(z).mul(-t).exp().sum() / (len(z) * (len(z) - 1))).log(),),
+        ),
+        Mistake(
             "t was squared together with the distance. Square the distance, then multiply by t.",
             (lambda z, t: (-(torch.pdist(z) * t).square()).exp().mean().log(),),
         ),
@@ -140,13 +226,6 @@ UNIFORMITY = ComparedExercise(
             (
                 lambda z, t: _differences(z, t).mean().log(),
                 lambda z, t: _differences(z, t)[_others(z)].mean().log(),
-            ),
-        ),
-        Mistake(
-            "triu puts 0 in place of the other pairs, and the mean still counts those places.",
-            (
-                lambda z, t: (-t * torch.cdist(z, z).square()).exp().triu(1).mean().log(),
-                lambda z, t: (-t * torch.cdist(z, z).square().triu(1)).exp().mean().log(),
             ),
         ),
         Mistake(
