@@ -7,6 +7,7 @@ import pytest
 
 from simclr_edu import __main__ as cli
 from simclr_edu import __version__
+from simclr_edu.commands import machine
 from simclr_edu.course import notebooks
 from simclr_edu.course.notebooks import copy_notebooks, notebooks_folder
 
@@ -113,13 +114,13 @@ def test_the_command_says_what_it_did_and_how_to_go_on(tmp_path, packed, monkeyp
     target = tmp_path / "my course"
     target.mkdir()
     (target / "rise.css").write_text("mine")
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert cli.main(["notebooks", str(target)]) == 0
     out, err = capsys.readouterr()
     assert "pip install jupyterlab" in out and err.startswith(f"kept {target / 'rise.css'}")
     result = json.loads(out.splitlines()[-1])
     assert result == {"directory": str(target), "written": NAMES[:2], "same": [], "changed": NAMES[2:]}
-    monkeypatch.setattr(cli, "find_spec", lambda name: object())
+    monkeypatch.setattr(machine, "find_spec", lambda name: object())
     cli.main(["notebooks", str(target)])
     assert f"jupyter lab '{target}'" in capsys.readouterr().out
 
