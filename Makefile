@@ -51,9 +51,10 @@ notebooks: $(VENV)/.dev
 sync: $(VENV)/.dev
 	$(BIN)/python tools/sync.py
 
-# For authors: fill in what README, docs and interview quote from the runs; say what does not agree.
+# For authors: fill in what README, docs and interview quote from the runs, say what does not agree; draw the method.
 figures: $(VENV)/.dev
 	$(BIN)/python tools/figures.py
+	$(BIN)/python tools/method_picture.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'

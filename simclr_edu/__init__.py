@@ -4,7 +4,12 @@ Chen, Kornblith, Norouzi, Hinton: "A Simple Framework for Contrastive Learning o
 Representations", 2020, arXiv 2002.05709.
 """
 
-import simclr_edu.cores as cores  # first: torch must not be loaded before it
+from simclr_edu._command import is_started_as_command, prepare
+
+if is_started_as_command():
+    prepare()
+
+import simclr_edu.cores as cores
 from simclr_edu._compat import make_torchvision_importable
 
 __version__ = "0.1.0"

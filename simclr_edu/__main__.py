@@ -12,7 +12,6 @@ import io
 import json
 import os
 import platform
-import re
 import shlex
 import sys
 import warnings
@@ -27,20 +26,21 @@ import tyro
 from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
+from simclr_edu._checks import is_out_of_memory
+from simclr_edu._command import INTERRUPTED, fold, interrupts_are_caught, say, settle
 from simclr_edu._locks import NoLocksWarning
 from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
 from simclr_edu.course.notebooks import copy_notebooks
 from simclr_edu.course.profiles import current_profile, device_name, gpu_note
 from simclr_edu.data import load_images
-from simclr_edu.device import bf16_is_fast, pick_device, seeded
+from simclr_edu.device import bf16_is_fast, check_compiler, pick_device, seeded
 from simclr_edu.encoders import make_encoder
-from simclr_edu.home import home_folder, home_problem
+from simclr_edu.home import check_path, home_folder, home_problem
 from simclr_edu.pretrain import NonFiniteLossError, PretrainConfig, PretrainWarning, load_run, pretrain
 from simclr_edu.pretrain.folder import as_folder, holds_run
 
 USER_ERROR = 2
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _PIXELS_A_BATCH = 1 << 22  # 83 photographs of 224 pixels
 
 
@@ -63,6 +63,8 @@ class Pretrain:
     def run(self) -> dict[str, Any]:
         with distributed.agreed():  # before a download, not after
             distributed.check_batch_size(self.config.batch_size)
+            if self.config.compile:
+                check_compiler(pick_device(self.config.device))
             folder = as_folder(self.out)
             if self.resume and distributed.rank() == 0 and not holds_run(folder):
                 raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
@@ -142,7 +144,7 @@ class Probe:
                 raise ValueError("probe needs the directory of a run, or --weights imagenet and --data NAME")
             if self.encoder is not None:
                 raise ValueError("--encoder goes with --weights; a run brings its own encoder")
-            run = load_run(self.directory)
+            run = load_run(check_path(self.directory, "directory"))
             data, size = self.data or run.config.data, self.image_size or run.config.image_size
             return run.encoder, replace(run.config, data=data, image_size=size)
         if self.directory is not None:
@@ -177,6 +179,8 @@ class Evidence:
     """Processes side by side; one a core if not given. The arms take one."""
 
     def run(self) -> dict[str, Any]:
+        out = check_path(self.out, "--out")
+
         def report(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
@@ -185,20 +189,20 @@ class Evidence:
                 raise ValueError("--workers does not go with --what arms, which take one process")
             of_arms = arms.Arms()
             of_arms = replace(of_arms, pretraining=replace(of_arms.pretraining, data=self.data))
-            measured = arms.run_arms(of_arms, self.out, report)
+            measured = arms.run_arms(of_arms, out, report)
             print(arms.table(measured))
             rows = {str(epochs): arms.summary(measured, epochs) for epochs in of_arms.epochs}
-            return {"arms": rows, "directory": str(self.out)}
+            return {"arms": rows, "directory": str(out)}
         config = few_labels.FewLabels()
         config = replace(config, pretraining=replace(config.pretraining, data=self.data))
         if self.what == "steps":
             of_steps = training_steps.Steps(pretraining=config.pretraining)
-            longer = training_steps.run_steps(of_steps, self.out, self.workers, report)
+            longer = training_steps.run_steps(of_steps, out, self.workers, report)
             print(training_steps.table(longer))
-            return {"steps": training_steps.summary(longer), "directory": str(self.out)}
-        results = few_labels.run_few_labels(config, self.out, self.workers, report)
+            return {"steps": training_steps.summary(longer), "directory": str(out)}
+        results = few_labels.run_few_labels(config, out, self.workers, report)
         print(few_labels.table(results))
-        return {"few_labels": few_labels.summary(results), "directory": str(self.out)}
+        return {"few_labels": few_labels.summary(results), "directory": str(out)}
 
 
 @dataclass(frozen=True)
@@ -212,14 +216,15 @@ class Transfer:
     """Processes side by side; one a core if not given."""
 
     def run(self) -> dict[str, Any]:
+        out = check_path(self.out, "--out")
         results = transfer.run_transfer(
             transfer.Transfer(),
-            self.out,
+            out,
             self.workers,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
         print(transfer.table(results))
-        return {"transfer": transfer.summary(results), "directory": str(self.out)}
+        return {"transfer": transfer.summary(results), "directory": str(out)}
 
 
 @dataclass(frozen=True)
@@ -278,17 +283,6 @@ class Doctor:
 Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
-def _one_sentence(box: str) -> str:
-    """Fold tyro's framed message into one line: the text, without frame, title and hint."""
-    lines = [re.sub(r"[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
-    rule = next(
-        (i for i, line in enumerate(box.splitlines()) if i and re.search(r"\u2502 \u2500+ \u2502", line)),
-        None,
-    )
-    text = " ".join(line for line in lines[1:rule] if line)
-    return f"{text} (try python -m simclr_edu --help)"
-
-
 def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
@@ -317,7 +311,7 @@ def _parse(arguments: Sequence[str]) -> Command:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ValueError(_one_sentence(box.getvalue())) from None
+        raise ValueError(fold(box.getvalue())) from None
     if isinstance(command, Pretrain) and command.config.epochs is None and command.config.seconds is None:
         command = replace(
             command, config=replace(command.config, epochs=profile.epochs, seconds=profile.seconds)
@@ -331,25 +325,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, or 2 for a mistake of the user's, said in one line, or 130 for Ctrl-C.
     """
     try:
-        with distributed.process_group():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        settle()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    interrupts_are_caught()
+    alone = any(a in ("doctor", "-h", "--help") for a in arguments)
+    try:
+        with contextlib.nullcontext() if alone else distributed.process_group():
             with distributed.agreed():
-                command = _parse(sys.argv[1:] if arguments is None else arguments)
+                command = _parse(arguments)
             result = command.run()
             if distributed.rank() == 0:
-                print(json.dumps(result), flush=True)
+                _print_result(result)
     except distributed.ElsewhereError:
         return USER_ERROR  # the rank that failed says why
     except KeyboardInterrupt:  # one process that pretrains ends by itself then, with what it has learned
         if distributed.rank() == 0:
-            print("simclr_edu: interrupted", file=sys.stderr)
+            say("simclr_edu: interrupted")
         return INTERRUPTED
-    except (ValueError, OSError, NonFiniteLossError, torch.OutOfMemoryError) as error:
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
         place = distributed.rank()
         if place == 0 or not isinstance(error, NonFiniteLossError):  # that one is the same on all ranks
             who = f"simclr_edu (rank {place})" if place else "simclr_edu"
-            print(f"{who}: {' '.join(str(error).split())}", file=sys.stderr)
+            say(f"{who}: {sentence}")
         return USER_ERROR
     return 0
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(result), flush=True)
+    except OSError as error:  # nobody reads it any more, or the disk is full
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"the result could not be written to standard output: {reason}") from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say of a mistake of the user's or a want of the machine's; None for a fault of ours."""
+    if is_out_of_memory(error):
+        ours = type(error) is MemoryError and str(error)
+        return ours or "there is not enough memory: take smaller batches or images, or a smaller encoder"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return f"the model could not be compiled, run without --compile ({reason[0]})"
+    if isinstance(error, BrokenPipeError):
+        return "what reads standard output has gone"
+    if isinstance(error, ValueError | OSError | NonFiniteLossError):
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ way of the library filelock). Each thread is a holder of its own.
 
 Network file systems: NFS and SMB pass these locks on to the server, so a run on one machine refuses one on
 another; of a machine that vanished, the server gives them back after its own time, some 90 seconds with NFS
-4. Some (NFS without its lock service, Lustre mounted without ``flock``) know no locks at all. Then the work
-goes on after a warning: only the people who start the processes can see to it that there is one.
+4. Where there is no service for locks (``ENOLCK``, ``ENOTSUP``), the work goes on after a warning: only the
+people who start the processes can see to it that there is one. Where even the call is missing (``ENOSYS``, as
+on Lustre mounted without ``flock``), filelock says so and takes the file itself, with the process's number in
+it, for the lock; one left by a killed process on another machine then has to be deleted by hand.
 """
 
 import contextlib

@@ -14,13 +14,15 @@ from torch.nn.functional import normalize
 
 from simclr_edu._checks import (
     check_finite,
+    check_floats,
     check_int,
     check_labels,
     check_matrix,
     check_positive,
     check_same_shape,
     check_same_width,
-    check_tensor,
+    is_far,
+    within_range,
 )
 from simclr_edu.device import ENTRIES_AT_ONCE as _TILE
 
@@ -95,7 +97,7 @@ def alignment(z1: Tensor, z2: Tensor, alpha: float = 2.0) -> float:
     Args:
         z1: float ``(N, d)``; normalised here.
         z2: float ``(N, d)``, row i the positive of row i of ``z1``.
-        alpha: power, greater than 0.
+        alpha: power, greater than 0, at most 100.
 
     Returns:
         From 0 to ``2 ** alpha``; independent directions give about 2 for ``alpha=2``.
@@ -104,7 +106,7 @@ def alignment(z1: Tensor, z2: Tensor, alpha: float = 2.0) -> float:
         TypeError, ValueError: not two finite float matrices of one shape, or a bad ``alpha``.
     """
     z1, z2 = _check_pair(z1, z2, "z1", "z2")
-    alpha = check_positive(alpha, "alpha")
+    alpha = check_positive(alpha, "alpha", 100)
     return float((z1 - z2).norm(dim=1).pow(alpha).mean())
 
 
@@ -117,7 +119,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> float:
 
     Args:
         z: float ``(N, d)``, N at least 2; normalised here.
-        t: sharpness of the Gaussian, greater than 0.
+        t: sharpness of the Gaussian, greater than 0, at most 1e6.
 
     Returns:
         From ``-4 t`` to 0; evenly spread points in many dimensions give about ``-2 t``.
@@ -126,7 +128,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> float:
         TypeError, ValueError: not a finite float matrix of at least 2 rows, or a bad ``t``.
     """
     u = _unit_rows(z, "z", minimum=2)
-    t = check_positive(t, "t")
+    t = check_positive(t, "t", 1e6)
     n = len(u)
     parts = []
     for rows, sim in _tiles(u, u):  # sim: (R, N)
@@ -154,9 +156,12 @@ def effective_rank(x: Tensor) -> float:
     """
     x = check_finite(check_matrix(x, "x"), "x")
     # On the CPU: the decomposition needs float64, which not every accelerator has.
-    singular = torch.linalg.svdvals(x.cpu().double())  # (min(N, d),)
-    if singular[0] == 0:
+    x = x.detach().cpu().double()
+    if not x.any():
         raise ValueError("x must not be all zero: a matrix of zeros has no effective rank")
+    if is_far(x):
+        x = x / x.abs().max()
+    singular = torch.linalg.svdvals(x)  # (min(N, d),)
     p = singular / singular.sum()
     return float(torch.special.entr(p).sum().exp())
 
@@ -213,13 +218,12 @@ def softmax_weights(similarities: Tensor, temperature: float) -> Tensor:
     Raises:
         TypeError, ValueError: not finite floats of such a shape, or a bad temperature.
     """
-    s = check_tensor(similarities, "similarities")
+    s = check_floats(similarities, "similarities")
     if s.ndim not in (1, 2) or 0 in s.shape:
         raise ValueError(f"similarities must be of shape (K,) or (N, K), not empty, got {tuple(s.shape)}")
-    if not s.is_floating_point():
-        raise TypeError(f"similarities must be floating point, got {s.dtype}")
     temperature = check_positive(temperature, "temperature")
-    return (_at_least_float32(check_finite(s, "similarities")) / temperature).softmax(dim=-1)
+    s = _at_least_float32(check_finite(s, "similarities"))
+    return ((s - s.amax(dim=-1, keepdim=True)) / temperature).softmax(dim=-1)  # no quotient is too large
 
 
 @torch.no_grad()
@@ -308,7 +312,7 @@ def _unit_rows(x: Tensor, name: str, minimum: int = 1) -> Tensor:
     x = check_finite(check_matrix(x, name).detach(), name)
     if len(x) < minimum:
         raise ValueError(f"{name} must have at least {minimum} rows, got shape {tuple(x.shape)}")
-    return normalize(_at_least_float32(x), dim=1)
+    return normalize(within_range(_at_least_float32(x)), dim=1)
 
 
 def _check_pair(z1: Tensor, z2: Tensor, first: str, second: str) -> tuple[Tensor, Tensor]:

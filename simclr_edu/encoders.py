@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_choice, check_images
+from simclr_edu._checks import check_choice, check_images, check_int, check_module, check_unit_images
 from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
 from simclr_edu._randomness import drawing_from
 
@@ -36,7 +36,7 @@ class Centre(nn.Module):
     """Map images from [0, 1] to [-2, 2]: ``(x - 0.5) / 0.25``, the same for every data set."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - 0.5) * 4.0  # (B, 3, H, W)
+        return (check_unit_images(x) - 0.5) * 4.0  # (B, 3, H, W)
 
 
 class Normalise(nn.Module):
@@ -54,7 +54,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std  # (B, 3, H, W)
+        return (check_unit_images(x) - self.mean) / self.std  # (B, 3, H, W)
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -185,8 +185,6 @@ class ResNetEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pretrained:
             check_images(x, "images")
-            if x.dtype == torch.uint8:
-                raise TypeError("images must be floats in [0, 1], got torch.uint8: divide them by 255")
             if min(x.shape[2:]) < _SMALLEST_PRETRAINED:
                 raise ValueError(
                     f"images must have {_SMALLEST_PRETRAINED} pixels a side or more for ImageNet weights, "
@@ -290,7 +288,12 @@ def make_encoder(
 
 @contextlib.contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each submodule is in the mode that it was in."""
+    """Eval mode inside; afterwards each submodule is in the mode that it was in.
+
+    Raises:
+        TypeError: not a module.
+    """
+    check_module(module, "module")
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
@@ -304,11 +307,13 @@ def feature_dim(encoder: nn.Module, image_size: int = 32) -> int:
     """Width D of the representation: ``encoder.feature_dim``, or else measured with one blank image.
 
     Raises:
+        TypeError: the encoder is not a module, or the size no whole number.
         ValueError: the encoder does not return a matrix ``(B, D)``.
     """
-    declared = getattr(encoder, "feature_dim", None)
+    declared = getattr(check_module(encoder, "encoder"), "feature_dim", None)
+    check_int(image_size, "image_size", 1)
     if isinstance(declared, int):
-        return declared
+        return check_int(declared, "encoder.feature_dim", 1)
     reference = next(encoder.parameters(), torch.empty(0))
     with evaluation_mode(encoder), torch.inference_mode():
         blank = torch.zeros(1, 3, image_size, image_size, device=reference.device, dtype=reference.dtype)

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from simclr_edu import distributed
-from simclr_edu._checks import check_images, check_int
+from simclr_edu._checks import (
+    check_callable,
+    check_int,
+    check_kind,
+    check_matrix,
+    check_module,
+    check_same_dtype,
+    check_unit_images,
+    enough_memory,
+)
 from simclr_edu._randomness import drawing_from
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.encoders import feature_dim
@@ -38,14 +47,21 @@ class ProjectionHead(nn.Module):
         super().__init__()
         in_dim, out_dim = check_int(in_dim, "in_dim", 1), check_int(out_dim, "out_dim", 1)
         hidden_dim = in_dim if hidden_dim is None else check_int(hidden_dim, "hidden_dim", 1)
-        self.layers = nn.Sequential(
-            nn.Linear(in_dim, hidden_dim, bias=False),  # BatchNorm brings its own bias
-            nn.BatchNorm1d(hidden_dim),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, out_dim),
-        )
+        self.in_dim = in_dim
+        with enough_memory(f"a projection head of widths {in_dim}, {hidden_dim} and {out_dim}"):
+            self.layers = nn.Sequential(
+                nn.Linear(in_dim, hidden_dim, bias=False),  # BatchNorm brings its own bias
+                nn.BatchNorm1d(hidden_dim),
+                nn.ReLU(),
+                nn.Linear(hidden_dim, out_dim),
+            )
 
     def forward(self, h: Tensor) -> Tensor:
+        if check_matrix(h, "h").shape[1] != self.in_dim:
+            raise ValueError(f"h must be of width {self.in_dim}, got shape {tuple(h.shape)}")
+        if self.training and len(h) < 2:
+            raise ValueError("h must have at least 2 rows in training mode: BatchNorm compares them")
+        check_same_dtype(h, self, "h")
         z: Tensor = self.layers(h)  # (B, out_dim)
         return z
 
@@ -67,15 +83,13 @@ class SimCLR(nn.Module):
         self, encoder: nn.Module, projection_dim: int = 128, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        if not isinstance(encoder, nn.Module):
-            raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
-        self.encoder = encoder
+        self.encoder = check_module(encoder, "encoder")
         width = feature_dim(encoder)
         with drawing_from(generator):
             self.projection_head = ProjectionHead(width, out_dim=projection_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        check_images(x, "images")
+        check_same_dtype(check_unit_images(x), self, "images")
         h = self.encoder(x)  # (B, D)
         return h, self.projection_head(h)  # (B, D), (B, projection_dim)
 
@@ -104,7 +118,16 @@ def train_step(
 
     Returns:
         The loss, a detached scalar, and the embeddings z, detached ``(2N, d)``.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, or images that do not fit.
     """
+    check_module(model, "model")
+    check_callable(getattr(augment, "two_views", None), "augment.two_views")
+    check_callable(loss_function, "loss_function")
+    check_kind(optimizer, "optimizer", torch.optim.Optimizer, "a torch.optim.Optimizer")
+    if precision is not None:
+        check_kind(precision, "precision", contextlib.AbstractContextManager, "an autocast context or None")
     v1, v2 = augment.two_views(images, generator=generator, part=distributed.share())  # (N, 3, H, W) each
     # One pass over both views: BatchNorm then sees 2N views, not N twice with different statistics.
     views = torch.cat([v1, v2])  # (2N, 3, H, W)

@@ -24,7 +24,7 @@ from pathlib import Path
 import course_state
 import kernels
 import nbtools
-from markup import heading, linked_to_pages, with_mathml
+from markup import heading, linked_to_pages, with_mathml, with_pictures
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -79,15 +79,15 @@ BANNER = """\
 </div>"""
 
 
-def page(notebook: NotebookNode, title: str) -> str:
-    """Return an executed notebook as one self-contained HTML page."""
+def page(notebook: NotebookNode, title: str, folder: Path = nbtools.NOTEBOOKS) -> str:
+    """Return an executed notebook as one self-contained HTML page; its pictures lie in ``folder``."""
     shown = nbtools.to_read(notebook)
     shown.metadata["title"] = title
     for cell in shown.cells:
         if cell.cell_type == "markdown":
             cell.source = with_mathml(cell.source)
     body, _ = HTMLExporter(raw_template=PAGE).from_notebook_node(shown)
-    return linked_to_pages(body)
+    return linked_to_pages(with_pictures(body, folder))
 
 
 def last_line(problem: str) -> str:
@@ -95,19 +95,19 @@ def last_line(problem: str) -> str:
     return next((line.strip() for line in reversed(problem.splitlines()) if line.strip()), "it failed")
 
 
-def failed_page(notebook: NotebookNode, title: str, problem: str) -> str:
+def failed_page(notebook: NotebookNode, title: str, problem: str, folder: Path = nbtools.NOTEBOOKS) -> str:
     """Return the page of a notebook that failed: a banner that says so, then the saved outputs."""
     shown = copy.deepcopy(notebook)
     text = BANNER.format(summary=html.escape(last_line(problem)), problem=html.escape(problem))
     shown.cells.insert(0, new_markdown_cell(text))
-    return page(shown, title)
+    return page(shown, title, folder)
 
 
 class Course:
     """A run of the course: its notebooks, where it leaves them, and what of it is done."""
 
     def __init__(self, folder: Path, build: Path, home: Path) -> None:
-        self.build, self.home, self.file = build, home, build / "state.json"
+        self.folder, self.build, self.home, self.file = folder, build, home, build / "state.json"
         self.paths = nbtools.notebook_paths(folder=folder)
         self.state = course_state.load(self.file)
 
@@ -128,6 +128,9 @@ class Course:
 
     def run(self, chosen: list[Path]) -> None:
         """Execute and render those of the chosen notebooks that are not done; write the index after each."""
+        pictures = self.folder / "figures"
+        if pictures.is_dir():  # beside the executed notebooks, which show them
+            shutil.copytree(pictures, self.build / "figures", dirs_exist_ok=True)
         notebooks = {path.stem: nbtools.read_notebook(path) for path in chosen}
         keys = {name: course_state.key(notebook) for name, notebook in notebooks.items()}
         entries = self.state.entries
@@ -162,11 +165,11 @@ class Course:
         except nbtools.NotebookProblem as error:
             seconds, problem = time.perf_counter() - started, COLOURS.sub("", str(error))
         if problem:
-            text = failed_page(saved, title, problem)
+            text = failed_page(saved, title, problem, path.parent)
         else:
             whole = nbtools.normalise(notebook)
             course_state.write_whole(self.build / path.name, nbtools.as_text(whole))
-            text = page(whole, title)
+            text = page(whole, title, path.parent)
         course_state.write_whole(self.page(path.stem), text)
         return seconds, problem
 

@@ -1,7 +1,10 @@
-"""What pages and slides have in common: a notebook's title, formulas as MathML, links to other notebooks."""
+"""What pages and slides have in common: title, formulas as MathML, pictures, links to other notebooks."""
 
+import base64
 import re
+from pathlib import Path
 
+import nbtools
 from latex2mathml.converter import convert as latex_to_mathml
 from nbformat import NotebookNode
 
@@ -38,6 +41,30 @@ def heading(notebook: NotebookNode, default: str) -> str:
 def headings(text: str) -> list[str]:
     """Return the headings of a Markdown text, of any level; a comment in code is none."""
     return HEADING.findall(FENCE.sub("", text))
+
+
+def picture_data(file: Path) -> str:
+    """Return an SVG file as an address that holds it whole.
+
+    Raises:
+        NotebookProblem: there is no such file.
+    """
+    if not file.is_file():
+        raise nbtools.NotebookProblem(f"a text shows {file.name}, which is not in {file.parent}")
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def with_pictures(page: str, folder: Path) -> str:
+    """Return HTML that carries within it the SVG files of the course's folder that it shows.
+
+    nbconvert's ``embed_images`` parses each piece of HTML in the Markdown on its own, and so closes a
+    ``<details>`` before what is folded in it.
+
+    Raises:
+        NotebookProblem: there is no such file.
+    """
+    shown = re.compile(r'(<img\b[^>]*\bsrc=")(?!\w+:)([^"]+\.svg)"')
+    return shown.sub(lambda match: f'{match[1]}{picture_data(folder / match[2])}"', page)
 
 
 def linked_to_pages(page: str) -> str:

@@ -10,8 +10,9 @@ notes             for the speaker, shown by the key S
 skip              is left out
 
 The output of a code cell appears at a key too, as if the cell were run. A figure under more code than a few
-lines gets a slide of its own. A cell tagged slide-output shows its output without its code, one tagged
-slide-input its code without its output. The place of a widget, which needs a kernel, is left out.
+lines gets a slide of its own, and so does a picture from a file, which stands in the middle of a text. A cell
+tagged slide-output shows its output without its code, one tagged slide-input its code without its output. The
+place of a widget, which needs a kernel, is left out.
 """
 
 import html
@@ -19,9 +20,10 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbtools
-from markup import heading, headings, linked_to_pages, with_mathml
+from markup import heading, headings, linked_to_pages, picture_data, with_mathml
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments import highlight
@@ -47,6 +49,7 @@ FORMATTER = HtmlFormatter(cssclass="code", style="default")
 IMAGE = re.compile(
     r'<img alt="(?P<alt>[^"]*)" width="(?P<w>\d+)" height="(?P<h>\d+)"[^>]* src="(?P<src>data:[^"]+)">'
 )
+PICTURE = re.compile(r"^!\[(?P<alt>[^\]]+)\]\((?P<file>[^):]+\.svg)\)\n*", re.MULTILINE)
 
 
 @dataclass
@@ -77,6 +80,27 @@ def markdown(text: str) -> str:
     return linked_to_pages(MarkdownWithMath(renderer=renderer).render(with_mathml(text)))
 
 
+def figure(alt: str, src: str, width: float, height: float) -> str:
+    """Return an image as HTML, as large as the room that is left and never wider than the slide."""
+    ratio = height / width
+    kind = "figure tall" if ratio > TALL else "figure square" if ratio > SQUARE else "figure"
+    return (
+        f'<div class="{kind}" style="height:{STAGE_WIDTH * ratio:.0f}px"><img alt="{alt}" src="{src}"></div>'
+    )
+
+
+def picture(found: re.Match[str], folder: Path) -> str:
+    """Return a picture that a text shows, an SVG file in the notebooks' folder, as HTML.
+
+    Raises:
+        NotebookProblem: there is no such file.
+    """
+    file = folder / found["file"]
+    data = picture_data(file)
+    size = ElementTree.parse(file).getroot().attrib
+    return figure(html.escape(found["alt"]), data, float(size["width"]), float(size["height"]))
+
+
 def rendered(output: NotebookNode) -> str:
     """Return one saved output as HTML.
 
@@ -85,11 +109,7 @@ def rendered(output: NotebookNode) -> str:
     """
     data = output.get("data", {})
     if found := IMAGE.fullmatch(data.get("text/html", "").strip()):
-        # As large as the room that is left, never wider than the slide.
-        ratio = int(found["h"]) / int(found["w"])
-        image = f'<img alt="{found["alt"]}" src="{found["src"]}">'
-        kind = "figure tall" if ratio > TALL else "figure square" if ratio > SQUARE else "figure"
-        return f'<div class="{kind}" style="height:{STAGE_WIDTH * ratio:.0f}px">{image}</div>'
+        return figure(found["alt"], found["src"], int(found["w"]), int(found["h"]))
     if "text/html" in data:
         return f'<div class="html">{data["text/html"]}</div>'
     text = output.get("text", data.get("text/plain"))
@@ -99,12 +119,12 @@ def rendered(output: NotebookNode) -> str:
     return f'<pre class="text">{html.escape(text.rstrip())}</pre>'
 
 
-def slides_of(notebook: NotebookNode) -> list[Slide]:
-    """Cut a notebook into slides.
+def slides_of(notebook: NotebookNode, folder: Path = nbtools.NOTEBOOKS) -> list[Slide]:
+    """Cut a notebook, whose pictures lie in ``folder``, into slides.
 
     Raises:
-        NotebookProblem: a slide type is unknown, the first cell that is shown begins no slide, or a cell
-            whose output is shown has none.
+        NotebookProblem: a slide type is unknown, the first cell that is shown begins no slide, a cell
+            whose output is shown has none, or a picture is missing.
     """
     slides: list[Slide] = []
     title = ""
@@ -126,7 +146,12 @@ def slides_of(notebook: NotebookNode) -> list[Slide]:
                 title = re.sub(r"</?h1[^>]*>", "", markdown(f"# {found[-1]}")).strip()
                 if not slides[-1].parts:
                     slides[-1].running = ""
-            slides[-1].parts.append(f'<div class="prose{step}">{markdown(cell.source)}</div>')
+            slides[-1].parts.append(
+                f'<div class="prose{step}">{markdown(PICTURE.sub("", cell.source))}</div>'
+            )
+            for found in PICTURE.finditer(cell.source):
+                shown = f'<div class="output">{picture(found, folder)}</div>'
+                slides.append(Slide("subslide", title, [shown]))
             continue
         tags = cell.metadata.get("tags", [])
         if OUTPUT_ONLY in tags and not cell.outputs:
@@ -163,10 +188,10 @@ def beside(parts: list[str]) -> list[str]:
     return parts
 
 
-def deck(notebook: NotebookNode, title: str) -> str:
-    """Return a notebook's slides as one self-contained HTML page."""
+def deck(notebook: NotebookNode, title: str, folder: Path = nbtools.NOTEBOOKS) -> str:
+    """Return a notebook's slides as one self-contained HTML page; its pictures lie in ``folder``."""
     sections = []
-    for slide in slides_of(notebook):
+    for slide in slides_of(notebook, folder):
         running = [f'<h2 class="running">{slide.running}</h2>'] if slide.running else []
         notes = [f'<aside class="notes">{"".join(slide.notes)}</aside>'] if slide.notes else []
         body = "\n".join([*running, *beside(slide.parts), *notes])
@@ -193,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             notebook = nbtools.read_notebook(path)
             try:
-                page = deck(notebook, heading(notebook, path.stem))
+                page = deck(notebook, heading(notebook, path.stem), path.parent)
             except nbtools.NotebookProblem as problem:
                 raise nbtools.NotebookProblem(f"{path.name}: {problem}") from problem
             file = options.out / f"{path.stem}.html"

@@ -3,6 +3,8 @@
 #
 # Contrastive self-supervised learning, built step by step until a linear classifier on top of it works.
 #
+# ![The method in one picture. Random crops, flips and colours make two views of a photograph. The same encoder f makes a representation h of each view, the same projection head g an embedding z of each h. On the unit circle the z of the two views attract each other; those of the other pictures of the batch are repelled, the nearer ones harder, how much harder the temperature says. The gradient of this loss trains f and g. After training a linear classifier takes the place of g.](figures/method.svg)
+#
 # **You will be able to**
 # - say what supervised, unsupervised and self-supervised learning are, and where SimCLR stands;
 # - read the data set of this course and name the factors that each picture was drawn from;

@@ -5,6 +5,8 @@
 # that turns one picture into two **views**. Whatever survives it, the encoder may use; whatever it destroys
 # cannot help to find the other view, so there is no reason to keep it.
 #
+# ![The method in one picture. Lit: the augmentation, which makes two views of one picture](figures/method_01.svg)
+#
 # **You will be able to**
 # - build the five operations of SimCLR's augmentation on batches, and the function that returns two views;
 # - spot the bug of drawing one set of random numbers for a whole batch;

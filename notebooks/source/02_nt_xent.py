@@ -5,6 +5,8 @@
 # views shows the same picture?* The loss that scores the answer is called **NT-Xent**: normalized temperature-scaled
 # cross entropy. You will build it four times, each time a little closer to the code that trains.
 #
+# ![The method in one picture. Lit: the loss on z, by which views of one picture attract and others repel](figures/method_02.svg)
+#
 # **You will be able to**
 # - compute the loss by hand for two pictures, and write it from memory as a matrix,
 # - say how many candidates, positives and negatives an anchor has, and what a guess costs,

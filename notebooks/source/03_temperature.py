@@ -4,6 +4,8 @@
 # One number in the loss, the **temperature** $\tau$, divides every similarity. It looks like a detail of scaling.
 # It decides which negatives the network learns from.
 #
+# ![The method in one picture. Lit: the temperature, which says how much harder the nearer ones are repelled](figures/method_03.svg)
+#
 # **You will be able to**
 # - turn similarities into softmax weights and into shares of the gradient, at any temperature,
 # - say what a low and a high temperature do to hard and easy negatives,

@@ -4,6 +4,8 @@
 # All parts are on the table: views (01), loss (02), temperature (03). This notebook puts them together and trains for
 # real.
 #
+# ![The method in one picture. Lit: the training loop, in which the loss trains encoder f and projection head g](figures/method_04.svg)
+#
 # **You will be able to**
 # - write the model, the training step and the learning-rate schedule of SimCLR from memory;
 # - read a pretraining run: is the loss stuck, or is that what learning looks like?

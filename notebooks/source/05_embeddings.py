@@ -4,6 +4,8 @@
 # Before the number comes the look. This notebook opens the representation: which pictures lie together, which factors can
 # still be read from it, and what it looks like when training fails silently.
 #
+# ![The method in one picture. Lit: the representation h, which the encoder makes](figures/method_05.svg)
+#
 # **You will be able to**
 # - read a cosine similarity matrix sorted by class, before and after training;
 # - draw a t-SNE map and list what it does not show;

@@ -4,6 +4,8 @@
 # The encoder never saw a label. How good is it? Freeze it, put a linear classifier on top, and measure, beside every
 # baseline that could have done as well.
 #
+# ![The method in one picture. Lit: a linear classifier on h, in place of g](figures/method_06.svg)
+#
 # **You will be able to**
 # - freeze an encoder properly, and prove that it stayed frozen;
 # - extract features and fit a linear probe by hand, with its one setting chosen on a validation split;

@@ -4,6 +4,8 @@
 # Knowing SimCLR and explaining it to a stranger at a whiteboard are two things. This notebook rehearses the second: code
 # against a clock, ten bugs to find, flash cards, a quiz, and mock interviews.
 #
+# ![The method in one picture. Random crops, flips and colours make two views of a photograph. The same encoder f makes a representation h of each view, the same projection head g an embedding z of each h. On the unit circle the z of the two views attract each other; those of the other pictures of the batch are repelled, the nearer ones harder, how much harder the temperature says. The gradient of this loss trains f and g. After training a linear classifier takes the place of g.](figures/method.svg)
+#
 # **You will be able to**
 # - write NT-Xent from an empty cell in fifteen minutes, and test it aloud;
 # - find ten classic bugs by their symptoms, and mend them;

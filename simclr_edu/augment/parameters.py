@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_int
+from simclr_edu._checks import check_int, check_tensor
+from simclr_edu.device import check_device
 
 RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
@@ -16,6 +17,23 @@ GRAYSCALE_PROBABILITY = 0.2
 BLUR_PROBABILITY = 0.5
 BLUR_SIGMA = (0.1, 2.0)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+LARGEST_FACTOR = 1e3  # of a factor, or of a blur in pixels: beyond it nothing of a picture is left
+# Of each attribute: dtype, numbers a view, and the range of its values where they have one.
+_FIELDS: dict[str, tuple[torch.dtype, int, float, float]] = {
+    "boxes": (torch.int64, 4, 0, 0),
+    "flip": (torch.bool, 1, 0, 0),
+    "jitter": (torch.bool, 1, 0, 0),
+    "brightness": (torch.float32, 1, 0, LARGEST_FACTOR),
+    "contrast": (torch.float32, 1, 0, LARGEST_FACTOR),
+    "saturation": (torch.float32, 1, 0, LARGEST_FACTOR),
+    "hue": (torch.float32, 1, -0.5, 0.5),
+    "order": (torch.int64, 4, 0, 3),
+    "grayscale": (torch.bool, 1, 0, 0),
+    "blur": (torch.bool, 1, 0, 0),
+    "sigma": (torch.float32, 1, 1e-3, LARGEST_FACTOR),
+}
 
 
 @dataclass
@@ -34,7 +52,10 @@ class AugmentParameters:
             0 brightness, 1 contrast, 2 saturation, 3 hue.
         grayscale: (V,) bool.
         blur: (V,) bool, whether the view is blurred.
-        sigma: (V,) float32, standard deviation of the blur in pixels of the view.
+        sigma: (V,) float32, standard deviation of the blur in pixels of the view, greater than 0.
+
+    Raises:
+        TypeError, ValueError: an attribute is of another kind or shape.
     """
 
     boxes: Tensor
@@ -49,6 +70,28 @@ class AugmentParameters:
     blur: Tensor
     sigma: Tensor
 
+    def __post_init__(self) -> None:
+        for name, (dtype, width, _, _) in _FIELDS.items():
+            value = check_tensor(getattr(self, name), name)
+            if value.dtype != dtype:
+                raise TypeError(f"{name} must be {dtype}, got {value.dtype}")
+            shape = (len(self.boxes) if self.boxes.ndim else 0, width)[: 1 + (width > 1)]
+            if value.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+
+    def check_values(self) -> None:
+        """Refuse values outside the ranges that the attributes name, boxes aside: those depend on the images.
+
+        Raises:
+            ValueError: it says which attribute.
+        """
+        for name, (_, _, low, high) in _FIELDS.items():
+            value = getattr(self, name)
+            if low < high and not ((value >= low) & (value <= high)).all():
+                raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value.tolist()}")
+        if (self.order.sort(dim=1).values != torch.arange(4, device=self.order.device)).any():
+            raise ValueError("each row of order must hold 0, 1, 2 and 3, got another row")
+
     def __len__(self) -> int:
         """Return the number of views V."""
         return len(self.boxes)
@@ -58,7 +101,12 @@ class AugmentParameters:
         return AugmentParameters(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def to(self, device: torch.device | str) -> "AugmentParameters":
-        """Return a copy on ``device``."""
+        """Return a copy on ``device``.
+
+        Raises:
+            TypeError, ValueError: not a device of this machine.
+        """
+        device = check_device(device)
         return AugmentParameters(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 

@@ -1,12 +1,20 @@
 """The whole augmentation as a module: draw the parameters, then apply them."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_fraction, check_images, check_int, in_unit_range
+from simclr_edu._checks import (
+    check_flag,
+    check_fraction,
+    check_generator,
+    check_int,
+    check_number,
+    check_pixels,
+    check_sequence,
+    enough_memory,
+)
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment.operations import check_boxes, exact
 from simclr_edu.augment.parameters import (
@@ -19,6 +27,7 @@ from simclr_edu.augment.parameters import (
     draw_boxes,
 )
 from simclr_edu.augment.pieces import make_views
+from simclr_edu.device import check_device
 
 
 class SimCLRAugment(nn.Module):
@@ -63,7 +72,8 @@ class SimCLRAugment(nn.Module):
         super().__init__()
         self.size = check_int(size, "size", 1)
         self.strength = check_strength(strength)
-        self.blur, self.crop, self.color, self.flip = bool(blur), bool(crop), bool(color), bool(flip)
+        self.blur, self.crop = check_flag(blur, "blur"), check_flag(crop, "crop")
+        self.color, self.flip = check_flag(color, "color"), check_flag(flip, "flip")
         self.crop_scale = _check_scale(crop_scale)
         self.grayscale = check_fraction(grayscale, "grayscale")
         self.kernel_size = blur_kernel_size(self.size)
@@ -124,6 +134,9 @@ class SimCLRAugment(nn.Module):
         self, x: Tensor, views: int, generator: torch.Generator | None, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
         self._check_input(x)
+        check_generator(generator)
+        if len(check_sequence(part, "part", "a pair (k, K)")) != 2:
+            raise ValueError(f"part must be a pair (k, K), got {len(part)} values")
         k, parts = check_int(part[0], "part[0]", 0), check_int(part[1], "part[1]", 1)
         if k >= parts:
             raise ValueError(f"part must be (k, K) with k from 0 to K - 1, got {part}")
@@ -157,7 +170,12 @@ class SimCLRAugment(nn.Module):
 
         Returns:
             The parameters, one row per view.
+
+        Raises:
+            TypeError, ValueError: a number, the generator or the device does not fit.
         """
+        check_generator(generator)
+        device = check_device(device)
         check_default_dtype("the augmentation")
         batch = check_int(batch, "batch", 1)
         height, width = check_int(height, "height", 1), check_int(width, "width", 1)
@@ -214,23 +232,24 @@ class SimCLRAugment(nn.Module):
             raise TypeError(f"parameters must be AugmentParameters, got {type(parameters).__name__}")
         if len(parameters) == 0 or len(parameters) % len(x):
             raise ValueError(f"parameters must describe a multiple of {len(x)} views, got {len(parameters)}")
+        parameters.check_values()
         check_boxes(parameters.boxes, x, len(parameters))
         return self._make_views(x, parameters)
 
     def _check_input(self, x: Tensor) -> None:
-        check_images(x, "x", channels=3 if self.color else None)
+        # Values only on the CPU: on a GPU, looking at them would make every call wait for it.
+        check_pixels(x, "x", channels=3 if self.color else None)
         if x.shape[1] not in (1, 3):
             raise ValueError(f"x must have 1 or 3 channels, got shape {tuple(x.shape)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) not in (1, x.shape[1]):
                 raise ValueError(f"{name} has {len(values)} values, but x has {x.shape[1]} channels")
-        _check_unit_range(x)
         check_default_dtype("the augmentation")
         check_precision(x.device, "the augmentation")
 
     @torch.no_grad()
     def _make_views(self, x: Tensor, parameters: AugmentParameters) -> Tensor:
-        with exact(x):
+        with exact(x), enough_memory(f"{len(parameters)} views of {self.size} x {self.size} pixels"):
             out = make_views(x, parameters, self.size, self.kernel_size)
         if self.mean is not None and self.std is not None:
             out.sub_(out.new_tensor(self.mean)[:, None, None]).div_(out.new_tensor(self.std)[:, None, None])
@@ -239,16 +258,12 @@ class SimCLRAugment(nn.Module):
 
 def check_strength(value: object) -> float:
     """Return a strength of the colour jitter as a float, or refuse it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"strength must be a number from 0 to 2.5, got {type(value).__name__}")
-    if not 0 <= value <= 2.5:  # 0.2 * 2.5 turns is half the colour circle
-        raise ValueError(f"strength must be from 0 to 2.5, got {value}")
-    return float(value)
+    return check_number(value, "strength", 0, 2.5)  # 0.2 * 2.5 turns is half the colour circle
 
 
 def _check_scale(value: Sequence[float]) -> tuple[float, float]:
-    if not isinstance(value, Sequence) or len(value) != 2:
-        raise TypeError(f"crop_scale must be two numbers (smallest, largest area), got {value!r}")
+    if len(check_sequence(value, "crop_scale", "two numbers (smallest, largest area)")) != 2:
+        raise ValueError(f"crop_scale must be two numbers (smallest, largest area), got {value!r}")
     low, high = check_fraction(value[0], "crop_scale[0]"), check_fraction(value[1], "crop_scale[1]")
     if not 0 < low <= high:
         raise ValueError(f"crop_scale must be 0 < smallest <= largest <= 1, got {tuple(value)}")
@@ -258,19 +273,9 @@ def _check_scale(value: Sequence[float]) -> tuple[float, float]:
 def _check_channel_values(value: Sequence[float] | float | None, name: str) -> tuple[float, ...] | None:
     if value is None:
         return None
-    values = tuple(value) if isinstance(value, (Sequence, Tensor)) else (value,)
-    try:
-        values = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number or one number per channel, got {value!r}") from None
-    if len(values) not in (1, 3) or not all(math.isfinite(v) for v in values):
-        raise ValueError(f"{name} must be 1 or 3 finite numbers, got {value!r}")
-    return values
-
-
-def _check_unit_range(x: Tensor) -> None:
-    # Only on the CPU: on a GPU, looking at the values would make every call wait for it.
-    if x.is_floating_point() and x.device.type == "cpu":
-        low, high = (v.item() for v in torch.aminmax(x))
-        if not in_unit_range(low, high):
-            raise ValueError(f"x of {x.dtype} must lie in [0, 1], got values from {low:g} to {high:g}")
+    if isinstance(value, Tensor) and value.ndim == 1 and not value.is_meta:
+        value = value.tolist()
+    values = value if isinstance(value, list | tuple) else (value,)
+    if len(values) not in (1, 3):
+        raise ValueError(f"{name} must be a number or one number per channel, 1 or 3, got {len(values)}")
+    return tuple(check_number(v, name) for v in values)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_int
+from simclr_edu._checks import check_flag, check_int
 from simclr_edu.augment.parameters import (
     BLUR_PROBABILITY,
     BLUR_SIGMA,
@@ -27,6 +27,9 @@ def torchvision_pipeline(size: int, strength: float = 0.5, blur: bool = False) -
     Returns:
         A callable from one PIL image or uint8 tensor (3, H, W) to a float32 tensor (3, size, size)
         in [0, 1], random on torch's global generator.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or out of its range.
     """
     from torchvision.transforms import v2
 
@@ -38,7 +41,7 @@ def torchvision_pipeline(size: int, strength: float = 0.5, blur: bool = False) -
         v2.RandomApply([v2.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)], p=JITTER_PROBABILITY),
         v2.RandomGrayscale(p=GRAYSCALE_PROBABILITY),
     ]
-    if blur:
+    if check_flag(blur, "blur"):
         steps.append(
             v2.RandomApply([v2.GaussianBlur(blur_kernel_size(size), BLUR_SIGMA)], p=BLUR_PROBABILITY)
         )

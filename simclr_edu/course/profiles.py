@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from simclr_edu import __version__
-from simclr_edu._checks import check_choice
-from simclr_edu.device import bf16_is_fast, pick_device
+from simclr_edu._checks import check_choice, check_kind, check_seed, check_text
+from simclr_edu.device import bf16_is_fast, check_device, pick_device
 from simclr_edu.home import home_problem
 from simclr_edu.pretrain import PretrainConfig
 
@@ -24,6 +24,11 @@ class Profile:
     name: str
     config: PretrainConfig
     cost: str
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "name")
+        check_text(self.cost, "cost")
+        check_kind(self.config, "config", PretrainConfig)
 
 
 LAPTOP = Profile(
@@ -92,7 +97,12 @@ def gpu_note() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words: the GPU's own name, or the processor with its cores in use."""
+    """The device in words: the GPU's own name, or the processor with its cores in use.
+
+    Raises:
+        TypeError, ValueError: not a device of this machine.
+    """
+    device = check_device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
@@ -101,7 +111,12 @@ def device_name(device: torch.device) -> str:
 
 
 def describe(seed: int = 0) -> str:
-    """What this notebook runs on and what it will cost: profile, device, versions, seed; what is amiss."""
+    """What this notebook runs on and what it will cost: profile, device, versions, seed; what is amiss.
+
+    Raises:
+        TypeError, ValueError: not a seed.
+    """
+    check_seed(seed)
     profile = current_profile()
     device = pick_device(profile.config.device)
     lines = (

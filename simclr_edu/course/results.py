@@ -6,13 +6,11 @@ holds the baselines of the first. Accuracies are stored from 0 to 1 and shown in
 
 import html
 import json
-import math
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from simclr_edu._checks import check_fraction
+from simclr_edu._checks import check_fraction, check_number, check_seed, check_sequence, check_text
 from simclr_edu._locks import in_turn_on
 from simclr_edu.checkpoints import atomic_file
 from simclr_edu.home import WAY_OUT, HomeError, home_folder, writable_home
@@ -123,12 +121,9 @@ def record(
         FolderInUseError: another process has held the table for a minute.
     """
     for what, text in (("name", name), ("notebook", notebook), ("profile", profile)):
-        if not isinstance(text, str) and not (what == "profile" and text is None):
-            raise TypeError(f"{what} must be a string, got {type(text).__name__}")
-    if not name.strip():
-        raise ValueError("name must not be empty")
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise TypeError(f"seed must be a whole number, got {type(seed).__name__}")
+        if text is not None or what != "profile":
+            check_text(text, what)
+    seed = None if seed is None else check_seed(seed)
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
@@ -160,8 +155,10 @@ def table(columns: tuple[str, ...] = ("linear", "knn", "accuracy")) -> ResultsTa
         TypeError: ``columns`` is not a sequence of strings.
         ValueError: a column is no value but where a row comes from, or ``results.json`` is damaged.
     """
-    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
-        raise TypeError(f"columns must be a sequence of strings such as ('linear', 'knn'), got {columns!r}")
+    wanted = "a sequence of strings such as ('linear', 'knn')"
+    for column in check_sequence(columns, "columns", wanted):
+        if not isinstance(column, str):
+            raise TypeError(f"columns must be {wanted}, got one of {type(column).__name__}")
     if any(column in _ORIGIN for column in columns):
         raise ValueError(
             f"columns must be names of values, got {tuple(columns)}; {', '.join(_ORIGIN)} are added"
@@ -183,11 +180,7 @@ def table(columns: tuple[str, ...] = ("linear", "knn", "accuracy")) -> ResultsTa
 def _check_value(key: str, value: object) -> float:
     if key not in PLAIN_NUMBERS:
         return check_fraction(value, key)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{key} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"{key} must be finite, got {value}")
-    return float(value)
+    return check_number(value, key)
 
 
 def _heading(column: str) -> str:

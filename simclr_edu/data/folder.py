@@ -1,5 +1,6 @@
 """A folder of your own images."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from simclr_edu._downloads import reason_of
 from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet
 from simclr_edu.data.pixels import require_memory
 from simclr_edu.data.stratified import stratified_split
+from simclr_edu.home import check_path
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _DEFAULT_FOLDER_SIZE = 224  # the ImageNet side of the paper
@@ -31,9 +33,9 @@ _FOLDER_LAYOUT = (
 
 def load_folder(name: str, image_size: int | None) -> ImageSet:
     text = name.removeprefix("folder:")
-    folder = Path(text).expanduser()
     if not text.strip():
         raise DataError(f"folder: needs a path, as in folder:my_images; {_FOLDER_LAYOUT}")
+    folder = check_path(text, "folder:")
     if not folder.exists():
         raise DataError(f"the folder {folder} does not exist; {_FOLDER_LAYOUT}")
     if not folder.is_dir():
@@ -42,6 +44,7 @@ def load_folder(name: str, image_size: int | None) -> ImageSet:
         class_names, train, test = _find_images(folder)
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read ({reason_of(error)})") from error
+    _refuse_copies(train[0], test[0])
     files = train[0] + test[0]
     size = image_size or _default_size(files)
     require_memory(len(files) * 3 * size**2, f"{len(files):,} images of {size} x {size} pixels from {folder}")
@@ -95,11 +98,49 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(
+    files = sorted(
         p
         for p in folder.iterdir()
         if p.suffix.lower() in IMAGE_EXTENSIONS and not p.name.startswith(".") and not p.is_dir()
     )
+    for file in files:  # a pipe would be waited for, a device may never end
+        if file.exists() and not file.is_file():
+            raise DataError(f"{file} is no file that can be read as an image, but a pipe, socket or device")
+    return files
+
+
+def _refuse_copies(train: list[Path], test: list[Path]) -> None:
+    """Refuse test files that are copies of training files, byte for byte: these it would only recognise.
+
+    Only files of a size that occurs on both sides are read.
+    """
+
+    def by_size(files: list[Path]) -> dict[int, list[Path]]:
+        sizes: dict[int, list[Path]] = {}
+        for file in files:
+            if file.exists():  # a broken link is named when it is decoded
+                sizes.setdefault(file.stat().st_size, []).append(file)
+        return sizes
+
+    def digest(_: int, file: Path) -> bytes:
+        return hashlib.blake2b(file.read_bytes()).digest()
+
+    here, there = by_size(train), by_size(test)
+    shared = here.keys() & there.keys()
+    of_train, of_test = ([f for size in shared for f in sizes[size]] for sizes in (here, there))
+    originals = dict(zip(_in_parallel(digest, of_train), of_train, strict=True))
+    copies = [
+        (file, originals[found])
+        for file, found in zip(of_test, _in_parallel(digest, of_test), strict=True)
+        if found in originals
+    ]
+    if copies:
+        copy, original = min(copies)
+        more = f" (and {len(copies) - 1} more)" if len(copies) > 1 else ""
+        raise DataError(
+            f"{copy}{more} is a copy of {original}, which is trained on: a test on it says nothing, "
+            f"delete one of the two"
+        )
 
 
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:

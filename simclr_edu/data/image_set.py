@@ -5,10 +5,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_images, check_int, check_labels
+from simclr_edu._checks import (
+    check_images,
+    check_int,
+    check_labels,
+    check_mapping,
+    check_seed,
+    check_tensor,
+    check_text,
+)
 from simclr_edu.data.stratified import stratified_choice
 
-MINIMUM_SIZE = 8
+MINIMUM_SIZE, MAXIMUM_SIZE = 8, 65_535  # pixels a side; a JPEG has no more
 
 
 class DataError(ValueError):
@@ -48,8 +56,12 @@ class ImageSet:
     unlabeled_images: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.class_names, tuple) or not all(isinstance(c, str) for c in self.class_names):
-            raise TypeError(f"class_names must be a tuple of strings, got {self.class_names!r}")
+        check_text(self.name, "name")
+        check_text(self.source, "source")
+        if not isinstance(self.class_names, tuple):
+            raise TypeError(f"class_names must be a tuple of strings, got {type(self.class_names).__name__}")
+        for class_name in self.class_names:
+            check_text(class_name, "each of class_names")
         if not self.class_names or len(set(self.class_names)) < len(self.class_names):
             raise ValueError(
                 f"class_names must be at least one name and all different, got {self.class_names}"
@@ -70,11 +82,11 @@ class ImageSet:
             raise ValueError(
                 f"{split}_labels must be below {self.num_classes} (classes), got {int(labels.max())}"
             )
-        for key, values in (factors or {}).items():
-            if len(values) != len(images):
+        for key, values in check_mapping({} if factors is None else factors, f"{split}_factors").items():
+            if check_tensor(values, f"{split}_factors[{key!r}]").ndim == 0 or len(values) != len(images):
                 raise ValueError(
                     f"{split}_factors[{key!r}] must hold one value per image, "
-                    f"got {len(values)} for {len(images)}"
+                    f"got {len(values) if values.ndim else 'a scalar'} for {len(images)}"
                 )
 
     def _check_pixels(self, what: str, images: Tensor) -> None:
@@ -130,7 +142,7 @@ class ImageSet:
         """
         check_int(n_train, "n_train", 1, len(self.train_images))
         check_int(n_test, "n_test", 1, len(self.test_images))
-        check_int(seed, "seed", 0)
+        check_seed(seed)
         train = stratified_choice(self.train_labels, n_train, seed)
         test = stratified_choice(self.test_labels, n_test, seed)
         return replace(
@@ -158,7 +170,7 @@ class ImageSet:
             ValueError: a number is out of range.
         """
         check_int(n, "n", 1, len(self.train_images) - 1)
-        validation = stratified_choice(self.train_labels, n, check_int(seed, "seed", 0))
+        validation = stratified_choice(self.train_labels, n, check_seed(seed))
         kept = torch.ones(len(self.train_labels), dtype=torch.bool)
         kept[validation] = False
         train = kept.nonzero()[:, 0]

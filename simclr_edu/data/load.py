@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from simclr_edu._checks import check_int
+from simclr_edu._checks import check_flag, check_int, enough_memory
 from simclr_edu.data.folder import centre_square, load_folder
-from simclr_edu.data.image_set import MINIMUM_SIZE, DataError, ImageSet
+from simclr_edu.data.image_set import MAXIMUM_SIZE, MINIMUM_SIZE, DataError, ImageSet
 from simclr_edu.data.pixels import grey_to_rgb, require_memory, resize_to
 from simclr_edu.data.stratified import stratified_split
 from simclr_edu.data.torchvision_sets import (
@@ -67,24 +67,30 @@ def load_images(
         DataError: unknown name; a set that is missing and cannot be fetched, damaged, not laid out as
             above, or larger than the free memory.
         TypeError: an argument of another type.
-        ValueError: ``image_size`` is below 8.
+        ValueError: ``image_size`` is below 8 or above 65,535, or ``root`` no path.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a string such as 'shapes', got {type(name).__name__}")
     if image_size is not None:
-        check_int(image_size, "image_size", MINIMUM_SIZE)
+        check_int(image_size, "image_size", MINIMUM_SIZE, MAXIMUM_SIZE)
+    download = check_flag(download, "download")
+    if root is not None:
+        data_folder(root)  # refuses what is no path, whether this set needs a folder or not
     if name.startswith("folder:"):
         return load_folder(name, image_size)
     if name not in _LOADERS:
         raise DataError(f"{_unknown(name)}; choose one of {', '.join(DATASET_NAMES)} or folder:PATH")
     kept = data_folder(root) if name in TORCHVISION_SETS else Path()  # what is drawn needs no folder
-    return _LOADERS[name](name, kept, bool(download), image_size)
+    return _LOADERS[name](name, kept, download, image_size)
 
 
 def available_datasets(root: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """Return the sets that load without a network, each with where it comes from; for ``doctor``.
 
     Files are looked for, not read: a damaged one shows when the set is loaded.
+
+    Raises:
+        TypeError, ValueError: ``root`` is no path.
     """
     drawn = dict.fromkeys(("shapes", "shapes_easy"), "drawn on the spot")
     found = drawn | {"digits": "bundled with scikit-learn"}
@@ -110,13 +116,15 @@ def sample_photographs(size: int = 224) -> Tensor:
 
     Raises:
         TypeError: ``size`` is not a whole number.
-        ValueError: ``size`` is below 8.
+        ValueError: ``size`` is below 8 or above 65,535.
+        MemoryError: the photographs do not fit in memory at this size.
     """
     from sklearn.datasets import load_sample_images
 
-    check_int(size, "size", MINIMUM_SIZE)
-    pictures = [centre_square(Image.fromarray(picture), size) for picture in load_sample_images().images]
-    return torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2).contiguous()
+    check_int(size, "size", MINIMUM_SIZE, MAXIMUM_SIZE)
+    with enough_memory(f"photographs of {size} x {size} pixels"):
+        pictures = [centre_square(Image.fromarray(picture), size) for picture in load_sample_images().images]
+        return torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2).contiguous()
 
 
 # Sets that need no network

@@ -17,7 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_finite, check_int, check_labels, check_tensor
+from simclr_edu._checks import (
+    LARGEST_SEED,
+    check_finite,
+    check_flag,
+    check_int,
+    check_labels,
+    check_mapping,
+    check_seed,
+    check_tensor,
+    enough_memory,
+)
 from simclr_edu._settings import check_default_dtype, plain_settings
 from simclr_edu.data.silhouettes import SILHOUETTES
 
@@ -42,6 +52,14 @@ FACTOR_UNITS: dict[str, str] = {
     "noise": "standard deviation, fraction of full range",
     "texture": "amplitude, fraction of full range",
 }
+
+
+_MOST = 100_000_000  # images in one call
+
+
+def _check_shapes_seed(seed: object) -> int:
+    """A seed, or one of the three streams that ``make_shapes`` derives from its own."""
+    return check_int(seed, "seed", 0, 3 * LARGEST_SEED + 2)
 
 
 class _Ranges(NamedTuple):
@@ -82,7 +100,8 @@ def sample_factors(n: int, seed: int = 0, texture: bool = False, easy: bool = Fa
             float32.
     """
     check_default_dtype("drawing shapes")
-    n, seed = check_int(n, "n", 1), check_int(seed, "seed", 0)
+    n, seed = check_int(n, "n", 1, _MOST), _check_shapes_seed(seed)
+    texture, easy = check_flag(texture, "texture"), check_flag(easy, "easy")
     g = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -178,25 +197,28 @@ def render(labels: Tensor, factors: dict[str, Tensor], size: int = 32, seed: int
     """
     check_default_dtype("drawing shapes")
     labels = check_labels(labels, "labels").cpu()
-    size, seed = check_int(size, "size", 8), check_int(seed, "seed", 0)
+    size, seed = check_int(size, "size", 8, 65_535), _check_shapes_seed(seed)
+    check_mapping(factors, "factors")
     n = len(labels)
-    if n == 0:
-        raise ValueError("labels must not be empty, got 0 labels")
     if int(labels.max()) >= len(CLASS_NAMES):
         raise ValueError(f"labels must be from 0 to {len(CLASS_NAMES) - 1}, got {int(labels.max())}")
     if missing := sorted(set(FACTOR_UNITS) - set(factors)):
         raise ValueError(f"factors must hold every name in FACTOR_UNITS, missing {', '.join(missing)}")
     f = {}
     for name in FACTOR_UNITS:
-        value = check_tensor(factors[name], f"factors[{name!r}]").to("cpu", torch.float32)
+        value = check_tensor(factors[name], f"factors[{name!r}]")
+        if value.is_complex() or value.dtype == torch.bool:
+            raise TypeError(f"factors[{name!r}] must be real numbers, got {value.dtype}")
+        value = value.to("cpu", torch.float32)
         if value.shape != (n,):
             raise ValueError(f"factors[{name!r}] must have shape ({n},), got {tuple(value.shape)}")
-        f[name] = check_finite(value, f"factors[{name!r}]")
+        f[name] = check_finite(value.detach(), f"factors[{name!r}]")
     if bool((f["scale"] <= 0).any()):
         raise ValueError(f"factors['scale'] must be greater than 0, got {float(f['scale'].min())}")
 
     g = torch.Generator().manual_seed(seed)
-    images = torch.empty(n, 3, size, size, dtype=torch.uint8)
+    with enough_memory(f"{n} images of {size} x {size} pixels"):
+        images = torch.empty(n, 3, size, size, dtype=torch.uint8)
     step = max(1, _CHUNK_PIXELS // (size * size))
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
@@ -227,7 +249,7 @@ def make_shapes(
         TypeError, ValueError: ``n``, ``size`` or ``seed`` is not a whole number in range; another default
             dtype than float32.
     """
-    n, size, seed = check_int(n, "n", 1), check_int(size, "size", 8), check_int(seed, "seed", 0)
+    n, size, seed = check_int(n, "n", 1, _MOST), check_int(size, "size", 8, 65_535), check_seed(seed)
     # Separate streams, so that the labels do not depend on how many factors there are.
     g = torch.Generator().manual_seed(3 * seed)
     labels = (torch.arange(n) % len(CLASS_NAMES))[torch.randperm(n, generator=g)]  # (n,)

@@ -6,13 +6,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_tensor
+from simclr_edu._checks import check_module, check_tensor
 from simclr_edu.distributed.ranks import is_distributed, rank, talking, world_size
 
 
 @torch.no_grad()
 def copy_from_rank0(module: nn.Module) -> None:
-    """Give every rank rank 0's parameters and buffers, so that all start alike. A collective."""
+    """Give every rank rank 0's parameters and buffers, so that all start alike. A collective.
+
+    Raises:
+        TypeError: not a module.
+    """
+    check_module(module, "module")
     if not is_distributed():
         return
     for value in (*module.parameters(), *module.buffers()):
@@ -28,7 +33,11 @@ def average_gradients(module: nn.Module) -> None:
 
     One flat all-reduce, always laid out alike: the order in which K numbers are added depends on where they
     lie in it, and a resumed run must add them as the uninterrupted one did.
+
+    Raises:
+        TypeError: not a module.
     """
+    check_module(module, "module")
     if not is_distributed():
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]

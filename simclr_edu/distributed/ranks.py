@@ -3,16 +3,21 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from simclr_edu._checks import check_int, check_tensor
+from simclr_edu._checks import check_callable, check_int, check_kind, check_mapping, check_tensor, check_text
 
 T = TypeVar("T")
 _MEETING_POINT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells each process
+
+
+_PATIENCE, _PATIENCE_WITHOUT_TORCHRUN = 300, 60  # seconds to wait for the others at the start
+_ALONE = "start with torchrun, or unset RANK and WORLD_SIZE to run one process"
 
 
 class ElsewhereError(RuntimeError):
@@ -46,20 +51,66 @@ def process_group() -> Iterator[None]:
 
     Raises:
         LostRankError: the other processes could not be met.
-        ValueError: this torch has no torch.distributed.
+        ValueError: this torch has no torch.distributed, or the environment says only part of where to meet.
     """
-    asked = all(name in os.environ for name in _MEETING_POINT) and int(os.environ["WORLD_SIZE"]) > 1
-    if not asked or is_distributed():
+    if is_distributed() or not _is_one_of_several():
         yield
         return
     if not dist.is_available():
         raise ValueError(f"torch {torch.__version__} was built without torch.distributed: start one process")
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    with talking():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo")
+    _meet("cpu:gloo,cuda:nccl" if nccl else "gloo")
     yield
     # Not after a failure: the others may never answer. The process then ends, and torchrun ends the rest.
     dist.destroy_process_group()
+
+
+def _is_one_of_several() -> bool:
+    """Whether the environment asks for several processes; half a request is refused.
+
+    Raises:
+        ValueError: a variable is missing or no number that it can be.
+    """
+    given = {name: value for name in _MEETING_POINT if (value := os.environ.get(name, "").strip())}
+    if "WORLD_SIZE" not in given:  # RANK alone counts for nothing
+        return False
+
+    def number(name: str, low: int, high: int) -> int:
+        text = given[name]
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise ValueError(
+                f"{name} in the environment must be from {low} to {high}, got {text!r}; {_ALONE}"
+            )
+        return int(text)
+
+    size = number("WORLD_SIZE", 1, 1_000_000)
+    if size == 1:
+        return False
+    if missing := [name for name in _MEETING_POINT if name not in given]:
+        raise ValueError(
+            f"WORLD_SIZE is {size} in the environment, but {', '.join(missing)} not set; {_ALONE}"
+        )
+    number("RANK", 0, size - 1)
+    number("MASTER_PORT", 1, 65_535)
+    return True
+
+
+def _meet(backend: str) -> None:
+    """Join the group, or say in a sentence that nobody came."""
+    from torch.distributed.constants import default_pg_timeout  # there only where torch has distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    patience = _PATIENCE if "TORCHELASTIC_RUN_ID" in os.environ else _PATIENCE_WITHOUT_TORCHRUN
+    try:
+        store, place, size = next(rendezvous("env://", timeout=timedelta(seconds=patience)))
+        store.set_timeout(default_pg_timeout)
+        dist.init_process_group(backend, store=store, rank=place, world_size=size)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise LostRankError(
+            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} met nobody at {where} "
+            f"within {patience} seconds; {_ALONE}"
+        ) from error
 
 
 def local_device(device: torch.device) -> torch.device:
@@ -68,6 +119,7 @@ def local_device(device: torch.device) -> torch.device:
     Raises:
         ValueError: several processes on a device other than CPU and CUDA, or more processes than GPUs.
     """
+    check_kind(device, "device", torch.device, "a torch.device")
     if not is_distributed() or device.type == "cpu":
         return device
     if device.type != "cuda":
@@ -139,6 +191,7 @@ def on_rank0(function: Callable[[], T]) -> T:
     """
     value = cast(T, None)  # rank 0 has one, and gives it to all
     with agreed():
+        check_callable(function, "function")
         if rank() == 0:
             value = function()
     return from_rank0(value)
@@ -152,6 +205,7 @@ def in_turn(function: Callable[[], T]) -> T:
     Raises:
         ElsewhereError: as in :func:`agreed`.
     """
+    check_callable(function, "function")
     value = cast(T, None)  # until this rank's turn, which comes
     mine = 0 if rank() == 0 else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     for turn in range(3 if is_distributed() else 1):
@@ -165,8 +219,10 @@ def check_same(settings: dict[str, Any]) -> None:
     """Make sure that all ranks were started with the same ``settings``. A collective.
 
     Raises:
-        ValueError: they were not (ElsewhereError on all ranks but the first).
+        TypeError: ``settings`` are no dictionary.
+        ValueError: they were not the same (ElsewhereError on all ranks but the first).
     """
+    check_mapping(settings, "settings")
     if not is_distributed():
         return
     everyone: list[Any] = [None] * world_size()
@@ -193,7 +249,9 @@ def own_part(batch: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: not a tensor, or its length is not a multiple of the number of processes.
     """
-    n = check_batch_size(len(check_tensor(batch, "batch")), "batch") // world_size()
+    if check_tensor(batch, "batch").ndim == 0:
+        raise ValueError("batch must have a first dimension to share, got a scalar")
+    n = check_batch_size(len(batch), "batch") // world_size()
     return batch[rank() * n : (rank() + 1) * n]
 
 
@@ -203,7 +261,7 @@ def check_batch_size(batch_size: int, name: str = "batch_size") -> int:
     Raises:
         TypeError, ValueError: it is not a whole number, or not a multiple of the number of processes.
     """
-    check_int(batch_size, name, 0)
+    check_int(batch_size, check_text(name, "name"), 0)
     k = world_size()
     if batch_size % k:
         below, above = batch_size // k * k, (batch_size // k + 1) * k

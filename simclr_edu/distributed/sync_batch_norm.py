@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from simclr_edu._checks import check_floats, check_kind, check_module
 from simclr_edu.distributed.gather import all_gather
 from simclr_edu.distributed.ranks import is_distributed, talking
 
@@ -82,14 +83,21 @@ class SyncBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
             raise ValueError(f"BatchNorm needs a batch of shape (B, C, ...), got {tuple(input.shape)}")
+        if input.shape[1] != self.num_features or 0 in input.shape:
+            raise ValueError(f"BatchNorm needs {self.num_features} channels, got {tuple(input.shape)}")
+        double = {x.dtype for x in (input, self.running_mean, self.weight) if x is not None}
+        if torch.float64 in double and len(double) > 1:
+            raise TypeError(f"BatchNorm needs one dtype with its weights, got {input.dtype}")
+        if self.training and not is_distributed() and input.numel() == input.shape[1]:
+            raise ValueError(f"BatchNorm needs more than 1 value a channel, got {tuple(input.shape)}")
 
     # Collectives of an autograd function cannot be traced.
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no types
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(B, C, ...)``; in training mode a collective."""
+        self._check_input_dim(check_floats(input, "input"))
         if not (self.training and is_distributed()):
             return super().forward(input)
-        self._check_input_dim(input)
         wide = input.detach()
         wide = wide if wide.dtype == torch.float64 else wide.float()
         mean, variance, count = _statistics(wide)
@@ -126,8 +134,10 @@ def synchronised_batch_norm(model: nn.Module, device: torch.device) -> Iterator[
         device: a CPU takes this module's :class:`SyncBatchNorm`, CUDA takes torch's.
 
     Raises:
-        TypeError: ``model`` is itself a BatchNorm, which cannot be exchanged in place.
+        TypeError: ``model`` is no module, or itself a BatchNorm, which cannot be exchanged in place.
     """
+    check_module(model, "model")
+    check_kind(device, "device", torch.device, "a torch.device")
     if isinstance(model, _BatchNorm):
         raise TypeError("model must hold its BatchNorm layers, got a BatchNorm itself: wrap it")
     if not is_distributed():

@@ -5,9 +5,17 @@ import math
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_finite, check_int, check_positive, check_tensor
+from simclr_edu._checks import (
+    FLOATS,
+    INTEGERS,
+    check_choice,
+    check_finite,
+    check_positive,
+    check_seed,
+    check_tensor,
+)
 from simclr_edu.evaluate.checks import check_features_pair
-from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation
+from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation, standardised
 from simclr_edu.evaluate.probe import fit_linear
 
 
@@ -56,14 +64,17 @@ def probe_factor(
     y, test_y = targets  # (N, T), (M, T)
 
     mean, scale = standardisation(train_x)
-    x, basis = row_space((train_x - mean) / scale)  # (N, d)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(check_int(seed, "seed", 0)))
+    x, basis = row_space(standardised(train_x, mean, scale))  # (N, d)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(check_seed(seed)))
     val, fit = order[: len(x) // 5], order[len(x) // 5 :]
     part = RidgeFit(x[fit], y[fit])
     l2 = min(L2_GRID, key=lambda strength: float((part.predict(x[val], strength) - y[val]).square().sum()))
-    test = (test_x - mean) / scale
+    test = standardised(test_x, mean, scale)
     predictions = RidgeFit(x, y).predict(test if basis is None else test @ basis, l2)  # (M, T)
-    return 1 - float((predictions - test_y).square().sum() / (test_y - test_y.mean(0)).square().sum())
+    spread = (test_y - test_y.mean(0)).square().sum()
+    if not spread > 0:
+        raise ValueError("test_values must vary, got values that are equal but for rounding")
+    return 1 - float((predictions - test_y).square().sum() / spread)
 
 
 def _check_values(values: object, name: str, length: int) -> Tensor:
@@ -71,7 +82,7 @@ def _check_values(values: object, name: str, length: int) -> Tensor:
     v = check_tensor(values, name)
     if v.shape != (length,):
         raise ValueError(f"{name} must hold one value per row, shape ({length},), got {tuple(v.shape)}")
-    if v.is_complex() or v.dtype == torch.bool:
+    if v.dtype not in (*FLOATS, *INTEGERS):
         raise TypeError(f"{name} must be real numbers, got {v.dtype}")
     v = check_finite(v.detach().cpu().double(), name)
     if v.min() == v.max():

@@ -6,9 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_choice, check_finite, check_images, check_int, in_unit_range
+from simclr_edu._checks import (
+    FLOATS,
+    check_choice,
+    check_finite,
+    check_images,
+    check_int,
+    check_module,
+    check_unit_range,
+    enough_memory,
+)
 from simclr_edu._settings import check_precision, plain_settings
 from simclr_edu.data import ImageSet
+from simclr_edu.device import check_device
 from simclr_edu.encoders import evaluation_mode
 from simclr_edu.evaluate.labels import labelled_rows
 
@@ -28,8 +38,7 @@ def state_hash(module: nn.Module) -> str:
         TypeError: not a module.
         ValueError: a parameter or buffer has no values yet (a lazy module that has not run).
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module, "module")
     digest = hashlib.sha256()
     named = [("parameter", module.named_parameters()), ("buffer", module.named_buffers())]
     for kind, tensors in named:
@@ -72,11 +81,12 @@ def embed(
     batch_size = check_int(batch_size, "batch_size", 1)
     check_choice(level, "level", LEVELS)
     if device is not None:
-        encoder.to(device)
+        encoder.to(check_device(device))
     where, dtype = device_and_dtype(encoder)
     check_precision(where, "embedding")
     out: Tensor | None = None
-    with evaluation_mode(encoder), torch.inference_mode():
+    what = f"a pass of {min(batch_size, len(images))} images through the encoder (take a smaller batch_size)"
+    with evaluation_mode(encoder), torch.inference_mode(), enough_memory(what):
         for start in range(0, len(images), batch_size):
             batch = to_unit_floats(images[start : start + batch_size].to(where), dtype)  # (B, 3, H, W)
             features = select_level(encoder(batch), level)
@@ -101,10 +111,7 @@ def to_unit_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     """Pixels as floats in [0, 1]: uint8 divided by 255, floats as they are if they lie there."""
     if images.dtype == torch.uint8:
         return images.to(dtype) / 255
-    low, high = float(images.min()), float(images.max())
-    if not in_unit_range(low, high):
-        raise ValueError(f"float images must be in [0, 1], got values from {low:.4g} to {high:.4g}")
-    return images.to(dtype)
+    return check_unit_range(images, "images").to(dtype)
 
 
 def select_level(output: Any, level: str) -> Tensor:
@@ -125,13 +132,12 @@ def _check_features(features: Any, batch: int) -> None:
         or not features.shape[1]
     ):
         raise ValueError(f"encoder must return a matrix of shape ({batch}, D), got {shape}")
-    if not features.is_floating_point():
+    if features.dtype not in FLOATS:
         raise ValueError(f"encoder must return floats, got {features.dtype}")
 
 
 def check_encoder(encoder: object) -> None:
-    if not isinstance(encoder, nn.Module):
-        raise TypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
+    check_module(encoder, "encoder")
 
 
 def check_unchanged(encoder: nn.Module, before: str) -> None:
@@ -153,6 +159,8 @@ def probe_features(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, str | None]:
     """Features and labels of the labelled train images and of the test images, and the encoder's hash."""
     check_choice(level, "level", LEVELS)
+    if encoder is not None:
+        check_encoder(encoder)
     train, train_y, test, test_y = labelled_rows(images, fraction, seed)
     if encoder is None:
         if level != "h" or device is not None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_fraction, check_images, check_int, check_labels
+from simclr_edu._checks import LARGEST_COUNT, check_fraction, check_images, check_labels, check_seed
 from simclr_edu.data import ImageSet
 from simclr_edu.data.stratified import rank_in_class, shuffled_by_class
 
@@ -24,9 +24,9 @@ def label_subset(labels: Tensor, fraction: float, seed: int = 0) -> Tensor:
     """
     check_labels(labels, "labels")
     fraction = check_fraction(fraction, "fraction")
-    if len(labels) == 0 or fraction == 0:
-        raise ValueError(f"nothing to choose: got {len(labels)} labels and fraction {fraction}")
-    order = shuffled_by_class(labels, torch.Generator().manual_seed(check_int(seed, "seed", 0)))
+    if fraction == 0:
+        raise ValueError(f"fraction must be above 0, got {fraction}")
+    order = shuffled_by_class(labels, torch.Generator().manual_seed(check_seed(seed)))
     _, counts = labels.cpu().unique(return_counts=True)
     keep = (counts * fraction).round().long().clamp_(min=1)  # (C,) of each class
     rank = rank_in_class(counts)  # (N,) in the order of `order`
@@ -37,13 +37,16 @@ def stratified_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
     """Deal the rows to folds 0, 1, ... class by class, shuffled; -1 for the only row of a class."""
     order = shuffled_by_class(labels, torch.Generator().manual_seed(seed))
     _, counts = labels.cpu().unique(return_counts=True)
-    dealt = torch.arange(len(labels)) % n_folds
+    dealt = torch.arange(len(labels)) % min(n_folds, LARGEST_COUNT)
     dealt[(counts == 1).repeat_interleave(counts)] = -1
     return torch.empty_like(dealt).scatter_(0, order, dealt)
 
 
 def labelled_rows(images: ImageSet, fraction: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The share of train images whose labels may be used, and all test images."""
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        if not isinstance(getattr(images, name, None), Tensor):
+            raise TypeError(f"images must be an ImageSet, with {name}, got {type(images).__name__}")
     for split in ("train", "test"):
         pixels = check_images(getattr(images, f"{split}_images"), f"{split}_images", channels=None)
         check_labels(getattr(images, f"{split}_labels"), f"{split}_labels", len(pixels))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from simclr_edu._checks import is_far
 from simclr_edu.evaluate.labels import stratified_folds
 
 # Candidates for the l2 strength of the linear probe, strong to weak: each fit starts from the one before.
@@ -195,6 +196,14 @@ def choose_l2(
 
 
 def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column; 1 for a column that is constant within rounding."""
-    scale, mean = torch.std_mean(x, dim=0, correction=0)
-    return mean, torch.where(scale <= 1e-6 * mean.abs() + 1e-30, torch.ones_like(scale), scale)
+    """Mean and standard deviation of each column; 1 for a column that is constant within rounding.
+
+    Float64 for features so large or small that their squares leave float32.
+    """
+    scale, mean = torch.std_mean(x.double() if is_far(x.T) else x, dim=0, correction=0)
+    return mean, torch.where(scale <= 1e-6 * mean.abs(), torch.ones_like(scale), scale)
+
+
+def standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Features, float32, without the mean and deviation that :func:`standardisation` found."""
+    return ((x - mean) / scale).float()

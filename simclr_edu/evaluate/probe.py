@@ -6,13 +6,20 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_int, check_labels, check_matrix, check_positive
+from simclr_edu._checks import (
+    check_int,
+    check_labels,
+    check_matrix,
+    check_positive,
+    check_seed,
+    check_sequence,
+)
 from simclr_edu._settings import check_precision, plain_settings
 from simclr_edu.data import ImageSet
 from simclr_edu.evaluate.checks import accuracy_of, check_classes, check_features_pair
 from simclr_edu.evaluate.frozen import probe_features
 from simclr_edu.evaluate.labels import label_subset
-from simclr_edu.evaluate.logistic import LogisticFit, choose_l2, standardisation
+from simclr_edu.evaluate.logistic import LogisticFit, choose_l2, standardisation, standardised
 from simclr_edu.evaluate.neighbours import knn_accuracy
 
 
@@ -59,7 +66,7 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
     Args:
         labels: true classes ``(M,)``.
         predictions: predicted classes ``(M,)``.
-        num_classes: K, at least 1.
+        num_classes: K, from 1 to 20,000.
 
     Returns:
         ``(K, K)`` int64, rows the true class, columns the prediction; sums to M.
@@ -69,7 +76,7 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
     """
     check_labels(labels, "labels")
     check_labels(predictions, "predictions", len(labels))
-    k = check_int(num_classes, "num_classes", 1)
+    k = check_int(num_classes, "num_classes", 1, 20_000)
     for name, values in (("labels", labels), ("predictions", predictions)):
         if len(values) and int(values.max()) >= k:
             raise ValueError(f"{name} must be below {k} (classes), got {int(values.max())}")
@@ -108,7 +115,7 @@ def fit_linear(
         train_x: float ``(N, D)``.
         train_y: class labels ``(N,)``, at least two classes.
         test_x: float ``(M, D)``.
-        test_y: class labels ``(M,)``, each class one that ``train_y`` has.
+        test_y: class labels ``(M,)`` of at least two classes, each one that ``train_y`` has.
         l2: strength of the penalty, above 0; chosen as above if not given.
         seed: of the validation split.
         val_fraction: size of a validation split, above 0, at most 0.5.
@@ -122,15 +129,13 @@ def fit_linear(
     test_y = check_labels(test_y, "test_y", len(test_x)).long().cpu()
     if l2 is not None:
         l2 = check_positive(l2, "l2")
-    check_int(seed, "seed", 0)
-    check_positive(val_fraction, "val_fraction")
-    if val_fraction > 0.5:
-        raise ValueError(f"val_fraction must be at most 0.5, got {val_fraction}")
+    check_seed(seed)
+    val_fraction = check_positive(val_fraction, "val_fraction", 0.5)
     classes = check_classes(train_y, test_y)
-    target = torch.searchsorted(classes, train_y)  # (N,) 0 to C - 1
+    target = torch.searchsorted(classes, train_y.contiguous())  # (N,) 0 to C - 1
 
     mean, scale = standardisation(train_x)
-    problem = LogisticFit((train_x - mean) / scale, target, len(classes))
+    problem = LogisticFit(standardised(train_x, mean, scale), target, len(classes))
     val_accuracy: float | None = None
     accuracies: dict[float, float] = {}
     start: Tensor | None = None
@@ -141,7 +146,7 @@ def fit_linear(
 
     weight = w / scale.double()  # (C, D), for features as they came
     bias = b - weight @ mean.double()
-    logits = (test_x - mean) / scale @ w.float().T + b.float()  # (M, C)
+    logits = standardised(test_x, mean, scale) @ w.float().T + b.float()  # (M, C)
     predictions = classes[logits.argmax(dim=1)]  # (M,)
     return ProbeResult(
         accuracy=accuracy_of(predictions, test_y),
@@ -220,6 +225,7 @@ def probe_budgets(
         TypeError, ValueError: an argument does not fit, see :func:`fit_linear`.
     """
     draws = check_int(draws, "draws", 1)
+    check_sequence(budgets, "budgets", "a list of numbers of labels")
     classes = len(check_labels(train_y, "train_y", len(check_matrix(train_x, "train_x"))).unique())
     accuracies = torch.empty(draws, len(budgets), dtype=torch.float64)
     for j, budget in enumerate(budgets):

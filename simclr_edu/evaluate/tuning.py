@@ -10,12 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from simclr_edu._checks import check_choice, check_fraction, check_int, check_positive
+from simclr_edu._checks import (
+    check_callable,
+    check_choice,
+    check_fraction,
+    check_int,
+    check_number,
+    check_positive,
+    check_seed,
+)
 from simclr_edu._progress import tell
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
-from simclr_edu.device import seeded
+from simclr_edu.device import check_device, seeded
 from simclr_edu.evaluate.checks import accuracy_of, check_classes
 from simclr_edu.evaluate.frozen import (
     check_encoder,
@@ -139,28 +147,29 @@ def fine_tune(
     """
     check_encoder(encoder)
     check_default_dtype("fine-tuning")
+    steps = None if steps is None else check_int(steps, "steps", 1)
+    epochs = None if epochs is None else check_int(epochs, "epochs", 1)
     if epochs is not None and steps is not None:
         raise ValueError(f"give epochs or steps, not both, got {epochs} and {steps}")
-    steps = None if steps is None else check_int(steps, "steps", 1)
     check_choice(head, "head", ("random", "probe"))
     encoder_lr = check_fraction(encoder_lr, "encoder_lr")
     check_choice(batch_norm, "batch_norm", ("batch", "frozen"))
-    epochs = None if epochs is None else check_int(epochs, "epochs", 1)
     lr, batch_size = check_positive(lr, "lr"), check_int(batch_size, "batch_size", 2)
-    if isinstance(weight_decay, bool) or not 0 <= weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
-    if check_fraction(val_fraction, "val_fraction") > 0.5:
-        raise ValueError(f"val_fraction must be at most 0.5, got {val_fraction}")
+    weight_decay = check_number(weight_decay, "weight_decay", 0)
+    val_fraction = check_number(val_fraction, "val_fraction", 0, 0.5)
+    check_seed(seed)
+    train_x, train_y, test_x, test_y = labelled_rows(images, fraction, seed)
+    check_classes(train_y, test_y)
     if isinstance(augment, str):
         check_choice(augment, "augment", ("simclr", "light"))
-        size = images.train_images.shape[2]
+        size = train_x.shape[2]
         if augment == "light":
             augment = SimCLRAugment(size, crop_scale=(0.5, 1.0), color=False, flip=True)
         else:
             augment = PretrainConfig(data=images.name).augmentation(size)
-    train_x, train_y, test_x, test_y = labelled_rows(images, fraction, seed)
-    check_classes(train_y, test_y)
-    where = device_and_dtype(encoder)[0] if device is None else torch.device(device)
+    elif augment is not None:
+        check_callable(augment, "augment")
+    where = device_and_dtype(encoder)[0] if device is None else check_device(device)
     check_precision(where, "fine-tuning")
     before = state_hash(encoder)
 

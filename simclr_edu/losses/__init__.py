@@ -16,6 +16,8 @@ What holds for all three:
   float32.
 - A zero vector has similarity 0 with everything: embeddings are divided by their norm, but by at least 1e-12
   (as in ``F.normalize``), so the gradient at a zero vector is 1e12 times the one at its direction.
+- The length of a row must be a number of its dtype. On a CPU rows beyond are made shorter first; on a GPU,
+  where looking would cost time, their similarity is 0.
 - With N = 1 the positive is the only candidate: the loss is 0 and so is its gradient.
 - NaN or infinity in an input makes the loss NaN. It is not an error here, because looking would make a GPU
   wait at every step; the training loop stops on a loss that is not finite.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simclr_edu import distributed
-from simclr_edu._checks import check_matrix, check_positive, check_same_shape
+from simclr_edu._checks import check_matrix, check_positive, check_same_shape, within_range
 from simclr_edu.losses.tiled import EPS, nt_xent_tiled
 
 
@@ -16,8 +16,12 @@ def _check_views(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Te
     check_matrix(z1, "z1")
     check_matrix(z2, "z2")
     check_same_shape(z1, z2, "z1", "z2")
+    temperature = check_positive(temperature, "temperature")
     dtype = torch.float64 if z1.dtype == torch.float64 else torch.float32
-    return z1.to(dtype), z2.to(dtype), check_positive(temperature, "temperature")
+    z1, z2 = z1.to(dtype), z2.to(dtype)
+    if z1.device.type == "cpu":  # a GPU would have to be waited for
+        z1, z2 = within_range(z1, low=0), within_range(z2, low=0)
+    return z1, z2, temperature
 
 
 def nt_xent_loop(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:

@@ -4,7 +4,16 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simclr_edu._checks import check_choice, check_fraction, check_int, check_positive
+from simclr_edu._checks import (
+    check_choice,
+    check_flag,
+    check_fraction,
+    check_int,
+    check_number,
+    check_positive,
+    check_seed,
+    check_text,
+)
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.encoders import ENCODERS, STEMS
 
@@ -81,6 +90,11 @@ class PretrainConfig:
     """Steps between two checkpoints."""
 
     def __post_init__(self) -> None:
+        check_text(self.data, "data")
+        for name in ("crop", "color", "flip", "blur", "channels_last", "compile"):
+            check_flag(getattr(self, name), name)
+        for name in ("weight_decay", "crop_scale", "jitter_strength"):
+            check_number(getattr(self, name), name.removeprefix("jitter_"))
         check_choice(self.encoder, "encoder", (*ENCODERS, CUSTOM))
         check_choice(self.stem, "stem", STEMS)
         check_choice(self.optimizer, "optimizer", ("adamw", "sgd"))
@@ -106,7 +120,7 @@ class PretrainConfig:
             raise ValueError(f"strength must be 0 or more, got {self.strength}")
         if self.image_size is not None:
             check_int(self.image_size, "image_size", 8)
-        check_int(self.seed, "seed", 0, 2**32 - 1)
+        check_seed(self.seed)
         for name in ("log_every", "checkpoint_every"):
             check_int(getattr(self, name), name, 1)
 

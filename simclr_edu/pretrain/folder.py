@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from simclr_edu._locks import one_writer
 from simclr_edu.checkpoints import atomic_file, clear_unfinished, list_checkpoints
+from simclr_edu.home import check_path
 
 if TYPE_CHECKING:  # a run writes into its folder
     from simclr_edu.pretrain.run import Run
@@ -32,7 +33,7 @@ def as_folder(directory: str | os.PathLike[str]) -> Path:
         raise TypeError(f"directory must be a path, got {type(directory).__name__}")
     if not os.fspath(directory):
         raise ValueError("directory must have a name, got ''; '.' is the current one")
-    folder = Path(directory)
+    folder = check_path(directory, "directory")
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file, and {folder} must be a directory: give another one")

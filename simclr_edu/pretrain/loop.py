@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from simclr_edu import distributed
 from simclr_edu._checks import check_config, check_images
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
-from simclr_edu.device import bf16_is_fast, keep_freed_memory, pick_device
+from simclr_edu.device import bf16_is_fast, check_compiler, keep_freed_memory, pick_device, seeded
 from simclr_edu.encoders import make_encoder
 from simclr_edu.losses import NTXentLoss
 from simclr_edu.pretrain.batches import Batches, check_pixels, fingerprint_images
@@ -103,6 +103,8 @@ def pretrain(
             raise ValueError(
                 f"amp='bf16' was asked for, but this {device.type} has no bfloat16 arithmetic: use amp='off'"
             )
+        if config.compile:
+            check_compiler(device)
         if encoder is not None:
             config = replace(config, encoder=CUSTOM)
         elif config.encoder == CUSTOM:
@@ -163,10 +165,7 @@ def _make_model(
     shared = threading.current_thread() is not threading.main_thread()
     own = OwnEncoder(encoder, config.image_size or side, shared)
     if not shared:
-        gpus = range(torch.cuda.device_count()) if device.type == "cuda" else []
-        stack.enter_context(torch.random.fork_rng(devices=gpus))
-        # torch.manual_seed would seed a GPU as well, which a run on the CPU has no business with.
-        (torch.default_generator if device.type == "cpu" else torch).manual_seed(config.seed)
+        stack.enter_context(seeded(config.seed, device))
     with own.watched():
         return SimCLR(encoder, config.projection_dim, source if shared else None), own
 

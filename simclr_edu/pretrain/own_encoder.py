@@ -57,10 +57,10 @@ class OwnEncoder:
         try:
             with refusing_global_draws() if self._shared else contextlib.nullcontext():
                 yield
-        except GlobalDrawError as error:
+        except GlobalDrawError:
             raise ValueError(
-                f"the encoder draws random numbers from torch's global generator ({error}), as dropout does, "
-                "and other threads draw from it too: train it in the main thread, or give it a generator"
+                "the encoder draws random numbers from torch's global generator, as dropout does, and other "
+                "threads draw from it too: train it in the main thread, or give it a generator"
             ) from None
         if not self._shared:  # where others draw as well, nobody can tell who did
             if _numpy_state() != numpy_before:

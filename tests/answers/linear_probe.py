@@ -452,7 +452,7 @@ WRONG = {
         (trained_first, "weights or statistics were changed"),
         (chunked, "chunk(batch_size) makes batch_size batches"),
         (leaves_the_encoder_frozen, "the caller's encoder is frozen now"),
-        (squeezed, "dimensions"),
+        (squeezed, "A last batch of one image lost a dimension"),
     ],
     "label_subset": [
         (unstratified, "not stratified"),

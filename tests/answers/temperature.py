@@ -72,6 +72,16 @@ def half_detached_distances(z, t):
     return (-t * squares).exp().mean().log()
 
 
+def marks_its_input(similarities, temperature):
+    similarities.requires_grad_()
+    (-torch.log_softmax(similarities / temperature, 0)[0]).backward()
+    return similarities.grad[1:] / similarities.grad[1:].sum()
+
+
+def another_default(z, t=3):
+    return uniformity_pdist(z, t)
+
+
 WRONG = {
     "softmax_weights": [
         (lambda s, t: (s - s.max() / t).exp() / (s - s.max() / t).exp().sum(), "Subtract first, then divide"),
@@ -123,6 +133,7 @@ WRONG = {
             cell("def f(s, t): return (s / tau).softmax(0)", tau=0.5),
             "never uses its argument t; it reads tau from outside",
         ),
+        (marks_its_input, "changed its input similarities in place"),
         (lambda s, t: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0]), "where the positive wins p is 1"),
         (
             lambda s, t: (s / t).softmax(0)[1:] / (1 - (s / t).softmax(0)[0] + 1e-8),
@@ -130,6 +141,7 @@ WRONG = {
         ),
     ],
     "uniformity": [
+        (another_default, "Its default is 2, as in the stub"),
         (lambda z, t: (-((torch.pdist(z) * t) ** 2)).exp().mean().log(), "t was squared together"),
         (lambda z, t: (-(torch.pdist(z) ** t)).exp().mean().log(), "raised to the power t"),
         (lambda z, t: (-t * torch.pdist(z) ** t).exp().mean().log(), "raised to the power t"),

@@ -100,7 +100,11 @@ def test_a_wrong_type_is_a_sentence(name):
         ("two_views", "return augment(x).int(), augment(x).int()", "not what augment returned"),
         ("two_views", "return augment(x), augment(x) * torch.nan", "not what augment returned"),
         ("nearest_neighbours", "return torch.empty(0)", "shape should be"),
-        ("extract_features", "encoder.eval()\nreturn torch.full((len(images), 4), torch.nan)", "got [nan"),
+        (
+            "extract_features",
+            "encoder.eval()\nreturn torch.full((len(images), 4), torch.nan)",
+            "No image went through the encoder: row 0 is [nan",
+        ),
         ("label_subset", "return torch.empty(0).long()", "subset is empty"),
         ("label_subset", "return torch.arange(len(labels)) + 5", "beyond the"),
         ("effective_rank", "return 1j", "must return one torch.Tensor, but it returned a complex"),
@@ -116,7 +120,7 @@ def test_an_unknown_mistake_gets_the_smallest_failing_case():
         "softmax_weights", "w = torch.softmax(similarities / temperature, 0)\nreturn w + 0.25 * w**2"
     )
     text = EXERCISES["softmax_weights"].diagnose(wrong).diagnosis
-    assert text.startswith("The values differ: 1 of 2 are wrong.")
+    assert text.startswith("The weights must add up to 1; yours add up to ")
     assert "Smallest failing case: similarities = [" in text and "temperature = " in text
     assert "expected [" in text and ", got [" in text and "(6 of 6 fail)" in text
 

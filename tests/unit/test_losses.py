@@ -550,7 +550,7 @@ def test_wrong_inputs_say_what_is_wrong(loss):
     refuses(TypeError, "z1 must be floating point, got torch.int64", z.long(), z)
     refuses(TypeError, "z2 must be a torch.Tensor, got list", z, z.tolist())
     refuses(TypeError, "same dtype, got torch.float32 and torch.float64", z, z.double())
-    refuses(ValueError, "same device, got cpu and meta", z, z.to("meta"))
+    refuses(ValueError, "must hold values, got a tensor on the meta device", z, z.to("meta"))
     for temperature in (0, -0.5, math.nan, math.inf):
         refuses(ValueError, "temperature must be a finite number greater than 0", z, z, temperature)
     for temperature in ("0.5", None, True, torch.tensor(0.5)):

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from simclr_edu._checks import check_images, check_int, check_tensor
+from simclr_edu._checks import check_callable, check_images, check_int, check_tensor
 from simclr_edu.course import figures
 from simclr_edu.course.explorers.base import Explorer, make_slider
 
@@ -41,12 +41,12 @@ def augmentation_explorer(
         raise TypeError(f"image must be uint8 (0 to 255), got {picture.dtype}")
     check_images(picture[None], "image")
     count = check_int(views, "views", 1, 15)
-    first = check_int(seed, "seed", 0)
+    first = check_int(seed, "seed", 0, 2**31 - 100)  # what a slider holds, with 99 after it
     if augment_factory is None:
         from simclr_edu.augment import SimCLRAugment
 
         augment_factory = SimCLRAugment
-    factory, side = augment_factory, int(picture.shape[1])
+    factory, side = check_callable(augment_factory, "augment_factory"), int(picture.shape[1])
     batch = picture[None].expand(count, -1, -1, -1)  # (views, 3, H, W)
     names = ["original", *(f"view {k + 1}" for k in range(count))]
 

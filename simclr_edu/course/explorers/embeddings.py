@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets
 from matplotlib.figure import Figure
 
+from simclr_edu._checks import check_mapping, check_positive, check_seed
 from simclr_edu.course import figures
 from simclr_edu.course.explorers.base import Explorer, make_slider
 
@@ -25,12 +26,20 @@ def tsne_explorer(
         ValueError: no maps, or a combination is missing.
         TypeError, ValueError: as ``plots.embedding_scatter``.
     """
-    if not precomputed:
+    if not check_mapping(precomputed, "precomputed"):
         raise ValueError("precomputed must hold at least one map, got none")
+    for key in precomputed:
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise TypeError(f"each key of precomputed must be (perplexity, seed), got {type(key).__name__}")
+        check_positive(key[0], "each perplexity")
+        check_seed(key[1], "each seed")
     perplexities = sorted({perplexity for perplexity, _ in precomputed})
     seeds = sorted({seed for _, seed in precomputed})
     if missing := [(p, s) for p in perplexities for s in seeds if (p, s) not in precomputed]:
         raise ValueError(f"precomputed must hold every perplexity for every seed, missing {missing[0]}")
+
+    for points in precomputed.values():  # complain at once, not at the first move
+        figures.embedding_scatter(points, labels, class_names)
 
     def figure(perplexity: float, seed: int) -> Figure:
         title = f"t-SNE at perplexity {perplexity:g}, seed {seed}: distances between groups mean little"

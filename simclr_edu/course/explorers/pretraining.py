@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets
+from torch import Tensor
 
-from simclr_edu._checks import check_int, check_positive
+from simclr_edu._checks import check_int, check_kind, check_positive
 from simclr_edu.course import figures
 from simclr_edu.course.explorers.base import Display
 
@@ -55,6 +56,11 @@ class LiveTraining(Display):
             given, missing = ("images", "config") if config is None else ("config", "images")
             raise ValueError(f"{given} must come with {missing}, got {given} alone")
         if config is not None:
+            from simclr_edu.pretrain import PretrainConfig
+
+            check_kind(config, "config", PretrainConfig)
+            if not isinstance(images, Tensor) and not hasattr(images, "pretrain_images"):
+                raise TypeError(f"images must be an ImageSet or a tensor, got {type(images).__name__}")
             for name, icon in (("start", "play"), ("stop", "stop"), ("resume", "forward")):
                 button = ipywidgets.Button(description=name.capitalize(), icon=icon, disabled=name != "start")
                 button.on_click(self._clicked)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simclr_edu._checks import check_fraction, check_int
+from simclr_edu._checks import check_int, check_positive
 from simclr_edu.course.figures.inputs import (
     Images,
     as_names,
@@ -92,7 +92,7 @@ def colour_histograms(
         names: what to call them.
         bins: bins from 0 to 255 in each channel.
         title: what to see; the default states the mean overlap.
-        top: end of the vertical axis as a share of the pixels, 0 to 1, to compare figures; fits if not given.
+        top: end of the vertical axis as a share of the pixels, above 0 to 1; fits if not given.
 
     Raises:
         TypeError, ValueError: not one image each.
@@ -123,7 +123,7 @@ def colour_histograms(
         ax.set_title(names[k], color="black")
         for spine in ax.spines.values():
             spine.set(visible=True, color=colours[k], linewidth=3, linestyle=styles[k])
-    high = float(shares.max()) * 1.1 if top is None else check_fraction(top, "top")
+    high = float(shares.max()) * 1.1 if top is None else check_positive(top, "top", 1)
     for c, channel in enumerate(("red", "green", "blue")):
         ax = fig.add_subplot(grid[:, c + 1])
         for k in range(2):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simclr_edu._checks import check_fraction
 from simclr_edu.course.figures.inputs import ArrayLike, as_accuracies, as_names, as_spread, percent_axis
 from simclr_edu.course.figures.picture import (
     OKABE_ITO,
@@ -40,7 +41,7 @@ def bar_with_error(
     names = as_names(names, "names")
     m = as_accuracies(means, "means", len(names))
     s = as_spread(stds, "stds", len(names))
-    guess = None if chance is None else float(as_accuracies([chance], "chance")[0])
+    guess = None if chance is None else check_fraction(chance, "chance")
     best = int(m.argmax())
     title = title or f"{names[best]} is best with {100 * m[best]:.1f}%"
     alt = "Bars: " + ", ".join(f"{n} {100 * v:.1f}%" for n, v in zip(names, m, strict=True))

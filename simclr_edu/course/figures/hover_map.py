@@ -14,7 +14,7 @@ from PIL import Image
 
 from simclr_edu._checks import check_int
 from simclr_edu.course.figures.inputs import Array, ArrayLike, as_array, as_classes, as_pixels, as_points
-from simclr_edu.course.figures.picture import CLASS_COLOURS, CLASS_MARKERS
+from simclr_edu.course.figures.picture import CLASS_COLOURS, CLASS_MARKERS, with_texts
 from simclr_edu.home import ASSETS
 
 
@@ -75,6 +75,7 @@ def _svg_markers() -> list[str]:
     ]
 
 
+@with_texts
 def embedding_map(
     points: ArrayLike,
     images: ArrayLike,

@@ -1,6 +1,7 @@
 """What the figures take, checked and turned into arrays; and how they write numbers."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from simclr_edu._checks import check_images, in_unit_range
+from simclr_edu._checks import check_images, check_sequence, check_tensor, in_unit_range
 
 Array = np.ndarray
 ArrayLike = Tensor | np.ndarray | Sequence[Any]
@@ -18,11 +19,18 @@ Images = Tensor | np.ndarray
 def as_array(value: object, name: str) -> Array:
     """Return float64 values, all finite."""
     if isinstance(value, Tensor):
+        if check_tensor(value, name).is_complex():
+            raise TypeError(f"{name} must hold real numbers, got {value.dtype}")
         value = value.detach().to("cpu", torch.float64).numpy()
     try:
-        out = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "iufbO":  # text such as "0.5" would be converted
+            raise TypeError
+        out = raw.astype(np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{name} must hold numbers, got {type(value).__name__}") from None
+    if out.ndim == 0:
+        raise TypeError(f"{name} must be a list, array or tensor of numbers, got one {type(value).__name__}")
     if out.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {out.shape}")
     if not np.isfinite(out).all():
@@ -75,31 +83,36 @@ def as_spread(value: object | None, name: str, length: int) -> Array | None:
 
 
 def as_names(value: object, name: str, length: int | None = None) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name} must be a list of names, got {type(value).__name__}")
-    if len(value) == 0:
+    names = check_sequence(value, name, "a list of names")
+    if len(names) == 0:
         raise ValueError(f"{name} must not be empty, got 0 names")
-    if length is not None and len(value) != length:
-        raise ValueError(f"{name} must have {length} names, got {len(value)}")
-    return [str(v) for v in value]
+    if length is not None and len(names) != length:
+        raise ValueError(f"{name} must have {length} names, got {len(names)}")
+    for v in names:
+        if not isinstance(v, str | Real):
+            raise TypeError(f"each of {name} must be text or a number, got {type(v).__name__}")
+    return [str(v) for v in names]
 
 
 def as_classes(labels: object, class_names: object, length: int) -> tuple[Array, list[str]]:
     names = as_names(class_names, "class_names")
     values = as_vector(labels, "labels", length)
-    out = values.astype(np.int64)
-    if (out != values).any():
+    if (values % 1 != 0).any():
         raise TypeError("labels must be whole numbers, got fractions")
-    if out.min() < 0 or out.max() >= len(names):
-        got = f"{out.min()} to {out.max()}"
-        raise ValueError(f"labels must be from 0 to {len(names) - 1}, one for each class name, got {got}")
-    return out, names
+    if values.min() < 0 or values.max() >= len(names):
+        raise ValueError(
+            f"labels must be from 0 to {len(names) - 1}, one for each class name, "
+            f"got {values.min():g} to {values.max():g}"
+        )
+    return values.astype(np.int64), names
 
 
 def as_pixels(value: object, name: str) -> Array:
     """Return images (N, 3, H, W) as float32 (N, H, W, 3) in [0, 1]."""
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+        if value.dtype.kind not in "uf":
+            raise TypeError(f"{name} must be uint8 or floating point, got an array of {value.dtype}")
+        value = torch.from_numpy(np.ascontiguousarray(value))
     x = check_images(value, name).detach().cpu()
     if x.dtype == torch.uint8:
         return (x.float() / 255).permute(0, 2, 3, 1).numpy()

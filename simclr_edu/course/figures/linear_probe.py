@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from simclr_edu._checks import check_int
+from simclr_edu._checks import check_fraction, check_int
 from simclr_edu.course.figures.inputs import (
     Array,
     ArrayLike,
-    as_accuracies,
     as_array,
     as_names,
     as_vector,
@@ -75,7 +74,8 @@ def label_budget(
     count = None if per_class is None else check_int(per_class, "per_class", 1)
     ticks = [budget_name(f, count) for f in x]
     unit = "%" if count is None else "labels a class"
-    guess = None if chance is None else float(as_accuracies([chance], "chance")[0])
+    guess = None if chance is None else check_fraction(chance, "chance")
+    at = None if at is None else check_fraction(at, "at")
     if at is not None and not np.isclose(x, at).any():
         raise ValueError(f"at must be one of the fractions {x.tolist()}, got {at}")
     here = 0 if at is None else int(np.isclose(x, at).argmax())
@@ -120,7 +120,13 @@ def label_budget(
 
 
 def budget_name(fraction: float, per_class: int | None = None) -> str:
-    """A share of the labels in words for an axis: per cent, or labels a class of ``per_class`` in all."""
+    """A share of the labels in words for an axis: per cent, or labels a class of ``per_class`` in all.
+
+    Raises:
+        TypeError, ValueError: not a share from 0 to 1, or not a whole number of at least 1.
+    """
+    fraction = check_fraction(fraction, "fraction")
+    per_class = None if per_class is None else check_int(per_class, "per_class", 1)
     if per_class is None:
         return f"{100 * fraction:g}"
     return "all" if fraction == 1 else f"{round(fraction * per_class)}"

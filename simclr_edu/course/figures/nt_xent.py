@@ -108,10 +108,11 @@ def arrows(vectors: ArrayLike, names: Sequence[str], title: str | None = None) -
     if v.ndim != 2 or v.shape[1] != 2 or len(v) % 2:
         raise ValueError(f"vectors must have shape (2N, 2), got {v.shape}")
     names = as_names(names, "names", len(v))
-    length = np.linalg.norm(v, axis=1, keepdims=True)
-    if length.min() == 0:
+    largest = np.abs(v).max(axis=1, keepdims=True)
+    if largest.min() == 0:
         raise ValueError("vectors must have a direction, got one of length 0")
-    v = v / length
+    v = v / largest  # the square of what is very large or small is infinite or 0
+    v = v / np.linalg.norm(v, axis=1, keepdims=True)
     degrees = np.degrees(np.arctan2(v[:, 1], v[:, 0])) % 360
     title = title or "Embeddings as arrows: only the angle between two of them counts"
     alt = "Arrows of length 1 from one point: " + ", ".join(

@@ -3,11 +3,12 @@
 import base64
 import functools
 import html
+import inspect
 import io
 import textwrap
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -16,6 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
+
+from simclr_edu._checks import check_flag, check_kind
+
+T = TypeVar("T")
 
 OKABE_ITO: dict[str, str] = {
     "blue": "#0072B2",
@@ -81,8 +86,8 @@ def to_png(fig: Figure, small: bool = True) -> bytes:
     Raises:
         TypeError: ``fig`` is not a matplotlib figure.
     """
-    if not isinstance(fig, Figure):
-        raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
+    check_kind(fig, "fig", Figure, "a matplotlib Figure")
+    check_flag(small, "small")
     with _DRAWING, matplotlib.rc_context(_STYLE):
         canvas = FigureCanvasAgg(fig)
         canvas.draw()
@@ -148,14 +153,32 @@ def wrap_title(title: str, width: float) -> str:
     return textwrap.fill(title, int(width * 10.2))
 
 
+def with_texts(function: Callable[..., T]) -> Callable[..., T]:
+    """Refuse what is no text wherever the function's signature has ``str``, or ``str | None``."""
+    signature = inspect.signature(function)
+    texts = {
+        name: p.annotation for name, p in signature.parameters.items() if p.annotation in (str, str | None)
+    }
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> T:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in texts and (value is not None or texts[name] is str):
+                check_kind(value, name, str, "a string")
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
 def styled(function: Callable[..., Picture]) -> Callable[..., Picture]:
-    """Draw under the house style and leave the reader's own matplotlib settings as they were."""
+    """Check the texts, draw in the house style, leave the reader's matplotlib settings as they were."""
+    checked = with_texts(function)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Picture:
         style = {**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.get_backend()}
         with _DRAWING, matplotlib.rc_context(style):
-            return function(*args, **kwargs)
+            return checked(*args, **kwargs)
 
     return wrapper
 

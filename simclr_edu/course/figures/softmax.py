@@ -1,7 +1,5 @@
 """One anchor's softmax over its candidates, as numbers and as bars."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -9,7 +7,7 @@ from matplotlib.collections import PolyCollection
 from torch.nn.functional import cross_entropy
 
 from simclr_edu._checks import check_positive
-from simclr_edu.course.figures.inputs import Array, as_array
+from simclr_edu.course.figures.inputs import Array, as_vector
 from simclr_edu.course.figures.picture import NEGATIVE, POSITIVE
 from simclr_edu.diagnostics import softmax_weights
 
@@ -20,7 +18,7 @@ def softmax_of(x: Array, temperature: float) -> Array:
 
 
 def as_temperatures(value: object) -> list[float]:
-    values = value if isinstance(value, Sequence) else as_array(value, "temperatures").ravel().tolist()
+    values = value if isinstance(value, list | tuple) else as_vector(value, "temperatures").tolist()
     if not values:
         raise ValueError("temperatures must not be empty, got none")
     return [check_positive(t, "temperature") for t in values]

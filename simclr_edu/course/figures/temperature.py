@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from simclr_edu._checks import check_int, check_positive
+from simclr_edu._checks import check_int, check_mapping, check_positive
 from simclr_edu.course.figures.inputs import (
     Array,
     ArrayLike,
@@ -230,9 +230,9 @@ def temperature_effect(
 def temperature_results(
     taus: ArrayLike,
     probe_mean: ArrayLike,
-    probe_std: ArrayLike,
+    probe_std: ArrayLike | None,
     contrastive_mean: ArrayLike,
-    contrastive_std: ArrayLike,
+    contrastive_std: ArrayLike | None,
     paper_probe: Mapping[float, float] | None = None,
     paper_contrastive: Mapping[float, float] | None = None,
     title: str | None = None,
@@ -244,7 +244,7 @@ def temperature_results(
     Args:
         taus: ``(T,)`` temperatures.
         probe_mean: ``(T,)`` mean linear probe accuracy, 0 to 1.
-        probe_std: ``(T,)`` its standard deviation over seeds.
+        probe_std: ``(T,)`` its standard deviation over seeds; None draws none.
         contrastive_mean: ``(T,)`` mean contrastive accuracy, 0 to 1.
         contrastive_std: ``(T,)`` its standard deviation.
         paper_probe: temperature to accuracy (0 to 1) in Chen et al. 2020, table 5.
@@ -264,7 +264,9 @@ def temperature_results(
         key = name.replace(" ", "_")
         m = as_accuracies(mean, f"mean of {key}", len(t))[order]
         s = as_spread(std, f"std of {key}", len(t))
-        p = dict(sorted(paper.items())) if paper else {}
+        p = check_mapping({} if paper is None else paper, f"paper_{key}")
+        p = {check_positive(tau, f"each temperature of the paper's {key}"): p[tau] for tau in p}
+        p = dict(sorted(p.items()))
         if p:
             as_accuracies(list(p.values()), f"paper's {key}")
         panels.append((name, m, s[order] if s is not None else None, p))

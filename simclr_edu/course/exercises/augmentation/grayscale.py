@@ -46,6 +46,14 @@ def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
             if total == "1.000":
                 return f"Your weights, {shown}, add up to 1, but are not those of ITU-R 601."
             return f"The weights must add up to 1. Yours, {shown}, add up to {total}."
+        return (
+            "The three channels are equal, but not a weighted sum of the pixel's red, green and blue: with "
+            "white "
+            "1, black 0 and every colour in proportion to its light, no power, rounding or other place "
+            "comes in."
+        )
+    if got.shape == wanted.shape and got.is_floating_point():
+        return "The three channels of the result differ from each other, so it is not gray."
     return explain_batch(inputs, got, wanted)
 
 

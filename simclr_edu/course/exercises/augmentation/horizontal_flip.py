@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from simclr_edu.course.exercises.kit import (
+    VALUES_DIFFER,
     Arguments,
     ComparedExercise,
     Mistake,
@@ -45,6 +46,23 @@ def explain_batch(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     return difference(got, wanted)
 
 
+def _explain_flip(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Say which picture is wrong, and how."""
+    x, coin = inputs
+    if got.shape != wanted.shape or difference(got, wanted) != VALUES_DIFFER:
+        return explain_batch(inputs, got, wanted)
+    right = torch.isclose(got, wanted.to(got.dtype)).flatten(1).all(1)  # (B,)
+    k = int((~right).nonzero()[0])
+    should = "mirrored" if coin[k] else "left as it is"
+    other = x[k] if coin[k] else x[k].flip(-1)
+    if torch.equal(got[k], other):
+        return f"Picture {k} should be {should} (coin[{k}] is {bool(coin[k])}), and is not."
+    found = [i for i in range(len(x)) for y in (x[i], x[i].flip(-1)) if torch.equal(got[k], y)]
+    if found:
+        return f"In place of picture {k} stands picture {found[0]}."
+    return f"Picture {k} is neither itself nor its mirror image. It should be {should}."
+
+
 HORIZONTAL_FLIP = ComparedExercise(
     name="horizontal_flip",
     parameters=("x", "coin"),
@@ -54,7 +72,7 @@ HORIZONTAL_FLIP = ComparedExercise(
     minutes=4,
     cases=_flip_cases,
     oracles=(_flip_loop,),
-    explain=explain_batch,
+    explain=_explain_flip,
     mistakes=(
         Mistake("No image was flipped: the output is the input.", (lambda x, coin: x.clone(),)),
         Mistake(

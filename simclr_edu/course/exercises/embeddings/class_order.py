@@ -32,6 +32,13 @@ def _label_cases(seed: int) -> list[Arguments]:
 def _explain_order(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     """Tell a lost order within a class from other orders."""
     (labels,) = inputs
+    if got.dtype == wanted.dtype and got.ndim == 1 and len(got) < len(labels):
+        missing = labels[[k for k in range(len(labels)) if k not in set(got.tolist())]].tolist()
+        return (
+            f"Images of class {', '.join(map(str, sorted(set(missing))))} are missing. Are the classes "
+            f"counted by a "
+            "number in your code? labels.unique() gives those at hand."
+        )
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return difference(got, wanted)
     if not torch.equal(got.sort().values, torch.arange(len(labels))):

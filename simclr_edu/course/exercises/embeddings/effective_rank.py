@@ -6,6 +6,7 @@ from torch import Tensor
 from simclr_edu.course.exercises.kit import (
     Arguments,
     ComparedExercise,
+    Function,
     Mistake,
     generator,
     read_number,
@@ -50,6 +51,44 @@ def _naive_rank(x: Tensor) -> Tensor:
     return (-(p * p.log()).sum()).exp()
 
 
+def _with_singular_values(*values: float) -> Tensor:
+    """A matrix (8, 4) with columns of mean 0 and these singular values."""
+    columns = torch.randn(8, 4, generator=generator(51))
+    left: Tensor = torch.linalg.qr(columns - columns.mean(0)).Q  # (8, 4), columns of mean 0
+    right: Tensor = torch.linalg.qr(torch.randn(4, 4, generator=generator(52))).Q
+    return left * torch.tensor(values) @ right
+
+
+def _wrong_fact(f: Function) -> str | None:
+    """Singular values whose answer one knows by heart."""
+    facts = (
+        ("Four equal singular values give 4", (1.0, 1.0, 1.0, 1.0), 4.0),
+        ("Two equal singular values beside two of 0 give 2", (1.0, 1.0, 0.0, 0.0), 2.0),
+        ("One direction alone gives 1", (1.0, 0.0, 0.0, 0.0), 1.0),
+        (
+            "Four equal singular values of 1000 give 4 as well: the scale does not count",
+            (1e3, 1e3, 1e3, 1e3),
+            4.0,
+        ),
+        (
+            "Four equal singular values of 0.001 give 4 as well: the scale does not count",
+            (1e-3, 1e-3, 1e-3, 1e-3),
+            4.0,
+        ),
+        (
+            "Singular values in the ratio 3 to 1 have shares 0.75 and 0.25 and give 1.755",
+            (3.0, 1.0, 0.0, 0.0),
+            1.7548,
+        ),
+        ("Singular values in the ratios 4 to 3 to 2 to 1 give 3.596", (4.0, 3.0, 2.0, 1.0), 3.5961),
+    )
+    for fact, values, wanted in facts:
+        got = float(f(_with_singular_values(*values)))
+        if not abs(got - wanted) < 5e-3:
+            return f"{fact}; yours is {got:.4g}."
+    return None
+
+
 EFFECTIVE_RANK = ComparedExercise(
     name="effective_rank",
     parameters=("x",),
@@ -62,6 +101,7 @@ EFFECTIVE_RANK = ComparedExercise(
     minutes=6,
     cases=_rank_cases,
     oracles=(_rank_loop,),
+    properties=(_wrong_fact,),
     read=read_number,
     mistakes=(
         Mistake(

@@ -9,6 +9,7 @@ from simclr_edu.course.exercises.kit import (
     ComparedExercise,
     Mistake,
     Problem,
+    difference,
     generator,
     kind,
     read_tensor,
@@ -52,6 +53,23 @@ def read_indices(output: object) -> Tensor:
     return read_tensor(output)
 
 
+def _explain_neighbours(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Say which place is taken by a row of the gallery that is not the next nearest."""
+    queries, gallery, _ = inputs
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return difference(got, wanted)
+    row, place = ((got != wanted).nonzero()[0]).tolist()
+    chosen, nearer = int(got[row, place]), int(wanted[row, place])
+    if not 0 <= chosen < len(gallery):
+        return f"For query {row} stands index {chosen}, and the gallery has rows 0 to {len(gallery) - 1}."
+    cosines = _cosines(queries, gallery)[row]
+    return (
+        f"For query {row} stands row {chosen} of the gallery in place {place}, at cosine "
+        f"{cosines[chosen]:.4g}; "
+        f"row {nearer} belongs there, at cosine {cosines[nearer]:.4g}."
+    )
+
+
 NEAREST_NEIGHBOURS = ComparedExercise(
     name="nearest_neighbours",
     parameters=("queries", "gallery", "k"),
@@ -62,6 +80,7 @@ NEAREST_NEIGHBOURS = ComparedExercise(
     cases=_neighbour_cases,
     oracles=(_neighbours_loop,),
     read=read_indices,
+    explain=_explain_neighbours,
     mistakes=(
         Mistake(
             "These are the largest dot products: long embeddings win. Normalise both sides for the cosine.",

@@ -14,7 +14,14 @@ from simclr_edu.course.exercises.kit.calling import (
     left_unwritten,
     stop,
 )
-from simclr_edu.course.exercises.kit.compare import agree, difference, expected_and_got, show, show_arguments
+from simclr_edu.course.exercises.kit.compare import (
+    VALUES_DIFFER,
+    agree,
+    difference,
+    expected_and_got,
+    show,
+    show_arguments,
+)
 from simclr_edu.course.exercises.kit.compared import ComparedExercise
 from simclr_edu.course.exercises.kit.draw import between, generator, whole
 from simclr_edu.course.exercises.kit.examination import examine
@@ -37,6 +44,7 @@ from simclr_edu.course.exercises.kit.verdict import (
 __all__ = [
     "NOT_ATTEMPTED",
     "RETURNED_NOTHING",
+    "VALUES_DIFFER",
     "Arguments",
     "ComparedExercise",
     "ExaminedExercise",

@@ -79,7 +79,8 @@ def copy(value: Any) -> Any:
 
 def _same(before: Any, after: Any) -> bool:
     if isinstance(before, Tensor):
-        return before.shape == after.shape and torch.equal(before, after)
+        left = before.shape == after.shape and before.requires_grad == after.requires_grad
+        return left and torch.equal(before, after)
     if isinstance(before, tuple):
         return all(_same(b, a) for b, a in zip(before, after, strict=True))
     return True
@@ -162,9 +163,12 @@ def call_or_stop(
     return outcome.value
 
 
-def stop(diagnosis: str) -> None:
-    """End a hand-written examination: the answer is wrong, for this reason."""
-    raise Stop(False, diagnosis)
+def stop(diagnosis: str, about: str | None = None) -> None:
+    """End an examination: the answer is wrong, for this reason.
+
+    ``about`` takes the diagnosis's place where it is asked whether an argument was named already.
+    """
+    raise Stop(False, diagnosis, about)
 
 
 def in_place(name: str) -> str:

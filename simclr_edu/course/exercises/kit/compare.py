@@ -8,6 +8,7 @@ from torch import Tensor
 from simclr_edu.course.exercises.kit.verdict import MOST_VALUES, Arguments
 
 VALUES_DIFFER = "The values differ."
+NOT_FINITE = "The result holds"
 
 
 def agree(got: Tensor, wanted: Tensor, rtol: float, atol: float) -> bool:
@@ -69,7 +70,7 @@ def difference(got: Tensor, wanted: Tensor) -> str:
         return f"{cause} dtype should be {wanted.dtype}, but is {got.dtype}."
     if got.is_floating_point() and not got.isfinite().all() and wanted.isfinite().all():
         what = "NaN" if got.isnan().any() else "infinity"
-        return f"The result holds {what}, where every value should be finite."
+        return f"{NOT_FINITE} {what}, where every value should be finite."
     return VALUES_DIFFER
 
 

@@ -15,6 +15,7 @@ from simclr_edu.course.exercises.kit.calling import (
     stop,
 )
 from simclr_edu.course.exercises.kit.compare import (
+    NOT_FINITE,
     VALUES_DIFFER,
     agree,
     difference,
@@ -46,10 +47,13 @@ class ComparedExercise(Exercise):
         atol: absolute tolerance.
         then: a further test once all values agree; calls ``stop`` with a diagnosis, or returns a remark on a
             right answer.
+        besides: what ``then`` tests, for the verdict on a right answer.
         follows: whether the result has to be on the device of the first tensor that goes in.
         ours: names of functions outside the package that do the whole work: calling them, or anything of the
             package, is no answer. With None any function may be called.
         explain: gives the sentence for a result that fits no known mistake, from (inputs, got, wanted).
+        properties: of a right answer, whatever its values; each returns the sentence on how a function lacks
+            it, or None. Tried in order where the result fits no known mistake.
         place: gives the line on the smallest failing case, maybe empty, from (inputs, got or None, wanted).
     """
 
@@ -62,9 +66,11 @@ class ComparedExercise(Exercise):
     rtol: float = 1e-3
     atol: float = 1e-4
     then: Callable[[Function, int], str | None] | None = None
+    besides: str = ""
     follows: bool = False
     ours: tuple[str, ...] | None = ()
     explain: Callable[[Arguments, Tensor, Tensor], str] | None = None
+    properties: tuple[Callable[[Function], str | None], ...] = ()
     place: Callable[[Arguments, Tensor | None, Tensor], str] | None = None
 
     def _run(self, function: Function, inputs: Arguments) -> Tensor:
@@ -102,7 +108,9 @@ class ComparedExercise(Exercise):
             for inputs in cases:
                 self._follow(function, inputs)
         remark = self.then(function, seed) if self.then is not None else None
-        said = f"It agrees with an independent reference on {len(cases)} random cases."
+        besides = [self.besides] * bool(self.besides) + ["the device of the input"] * self.follows
+        also = f"; also tested: {', '.join(besides)}" if besides else ""
+        said = f"It agrees with an independent reference on {len(cases)} random cases{also}."
         return f"{said} {remark}" if remark else said
 
     def _follow(self, function: Function, inputs: Arguments) -> None:
@@ -180,12 +188,24 @@ class ComparedExercise(Exercise):
         said = self._wrong_dtype(inputs, outcome.value)
         if not said and self.explain is not None:
             said = self.explain(inputs, outcome.value, wanted)
-        said = said or difference(outcome.value, wanted)
+        about, said = said, said or difference(outcome.value, wanted)
         if said == VALUES_DIFFER:
-            said = self._relation(outcomes, answers, right)
+            said = self._lacking(function) or self._relation(outcomes, answers, right)
+        elif said.startswith(NOT_FINITE) and (lacking := self._lacking(function)):
+            said = f"{said} {lacking}"
         if place:
             place += where_right(self.inputs or self.parameters, cases, right)
-        stop(said + place)
+        stop(said + place, about or VALUES_DIFFER)
+
+    def _lacking(self, function: Function) -> str | None:
+        """The sentence on the first property that the function lacks."""
+        for lacks in self.properties:
+            try:
+                if said := lacks(function):
+                    return said
+            except Exception:  # the learner's code may raise whatever it likes on other inputs
+                continue
+        return None
 
     def _relation(self, outcomes: list[Outcome], answers: list[Tensor], right: list[bool]) -> str:
         """What can be said of values that differ and are those of no known mistake."""

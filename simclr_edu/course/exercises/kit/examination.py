@@ -68,7 +68,7 @@ def _judge(function: Function, examination: Callable[[], str]) -> tuple[bool | N
             left,
         )
     except Stop as stopped:
-        return stopped.passed, _with_slips(str(stopped), function)
+        return stopped.passed, _with_slips(str(stopped), function, stopped.about)
     except Problem as problem:
         return unwritten(function) if problem.nothing and has_blank(function) else (False, str(problem))
     except Exception as error:
@@ -89,10 +89,10 @@ def unwritten(function: Function) -> tuple[bool | None, str]:
     return None, NOT_ATTEMPTED
 
 
-def _with_slips(diagnosis: str, function: Function) -> str:
+def _with_slips(diagnosis: str, function: Function, about: str | None = None) -> str:
     """The diagnosis, and on its first line what is odd about the function whatever the exercise."""
     first, newline, rest = diagnosis.partition("\n")
-    if not (more := slips(function, first)):
+    if not (more := slips(function, about or first)):
         return diagnosis
     if first.endswith("."):
         return f"{first} {more}{newline}{rest}"

@@ -72,7 +72,7 @@ def _in_another_order(got: Tensor, wanted: Tensor) -> str | None:
 
 
 def related(pairs: Sequence[tuple[Tensor, Tensor]], *, all_of_them: bool) -> str | None:
-    """A sentence on how the results of the failing cases are related to the right ones, if they are in a simple way.
+    """A sentence on how the results of the failing cases are related to the right ones, if simply.
 
     Args:
         pairs: what came back and what was wanted, case by case.
@@ -85,7 +85,8 @@ def related(pairs: Sequence[tuple[Tensor, Tensor]], *, all_of_them: bool) -> str
         return "The result is the same in every case, whatever goes in."
     if all(g.numel() > 1 and bool((g == g.flatten()[0]).all()) for g, _ in exact):
         return "All entries of the result are equal."
-    if found := _by_a_number(exact, "in every case" if all_of_them else "in every case that fails"):
+    where = "in every case" if all_of_them else "in every case that fails"
+    if found := _by_a_number(exact, where):
         return found
     for what, function in _SOMETHING_ELSE:
         if all(_near(g, function(w)) for g, w in exact):

@@ -52,9 +52,10 @@ class Problem(Exception):
 class Stop(Exception):
     """Ends a hand-written examination early with its verdict."""
 
-    def __init__(self, passed: bool | None, diagnosis: str) -> None:
+    def __init__(self, passed: bool | None, diagnosis: str, about: str | None = None) -> None:
         super().__init__(diagnosis)
         self.passed = passed
+        self.about = about  # the diagnosis less what tells of other arguments only to describe the result
 
 
 @dataclass(frozen=True)

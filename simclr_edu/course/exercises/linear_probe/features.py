@@ -25,6 +25,7 @@ class _FeatureEncoder(nn.Module):
         self.conv = nn.Conv2d(3, width, 3)
         self.norm = nn.BatchNorm2d(width)
         self.batches: list[int] = []
+        self.seen: list[Tensor] = []
         with torch.no_grad():
             for p in self.parameters():
                 p.copy_(torch.randn(p.shape, generator=rng) * 0.5)
@@ -34,6 +35,7 @@ class _FeatureEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.batches.append(len(x))
+        self.seen.append(x.detach().clone())
         return torch.tanh(self.norm(self.conv(x))).mean((2, 3))  # (B, width)
 
 
@@ -48,6 +50,17 @@ def _feature_cases(seed: int) -> list[Arguments]:
     cases.append((1000 * seed, cases[0][1][:3].clone(), 8))  # one batch, not full
     cases.append((1000 * seed, cases[0][1][:9].clone(), 2))  # many batches, the last of one image
     return cases
+
+
+def _what_went_in(encoder: _FeatureEncoder, images: Tensor) -> tuple[float, float, float]:
+    """Smallest and largest pixel, and 1 if each image that went in is one of images / 255; 2 if none did."""
+    if not encoder.seen:
+        return 0.0, 0.0, 2.0
+    if any(x.shape[1:] != images.shape[1:] for x in encoder.seen):
+        return 0.0, 0.0, 0.0
+    x, wanted = torch.cat(encoder.seen).float(), images.float() / 255
+    known = torch.isclose(x[:, None], wanted[None], atol=1e-5).flatten(2).all(2).any(1)
+    return float(x.min()), float(x.max()), float(known.all())
 
 
 def _extract(extract: Function, inputs: Arguments) -> Tensor:
@@ -65,10 +78,13 @@ def _extract(extract: Function, inputs: Arguments) -> Tensor:
             f"It must return features (N, D), but it returned a tensor {tuple(features.shape)} "
             f"{features.dtype}."
         )
-    too_large = float(max(encoder.batches, default=0) > batch_size)
+    largest = max(encoder.batches, default=0)
+    too_large = float(largest) if largest > batch_size else 0.0
     state = [t.detach().double().flatten() for t in encoder.state_dict().values()]
+    low, high, as_they_are = _what_went_in(encoder, images)
     frozen = float(not all(p.requires_grad for p in encoder.parameters()))
-    head = torch.tensor([len(features), features.shape[1], too_large, frozen], dtype=torch.float64)
+    told = [len(features), features.shape[1], too_large, frozen, as_they_are, low, high]
+    head = torch.tensor(told, dtype=torch.float64)
     return torch.cat([head, features.double().flatten(), *state])
 
 
@@ -114,15 +130,26 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     shape, right = tuple(got[:2].int().tolist()), tuple(wanted[:2].int().tolist())
     if shape != right:
         return f"The features should have shape {right}, but have {shape}: one row per image."
-    count = 4 + right[0] * right[1]
-    features, answers = got[4:count].view(right), wanted[4:count].view(right)  # (N, D)
+    count = 7 + right[0] * right[1]
+    features, answers = got[7:count].view(right), wanted[7:count].view(right)  # (N, D)
     equal = torch.isclose(features[:, None], answers[None], atol=1e-4).all(2)  # (N, N)
     wrong = [i for i in range(len(equal)) if not equal[i, i]]
+    if wrong and not got[4]:
+        return (
+            f"What went into the encoder is not images / 255: its pixels run from {got[5]:.4g} to "
+            f"{got[6]:.4g}, "
+            f"where {wanted[5]:.4g} to {wanted[6]:.4g} were due, or they are not in their places."
+        )
     if wrong and equal.any(1).all():
         return f"{len(wrong)} of {right[0]} rows are those of another image: the order was lost."
     if wrong:
         i = wrong[0]
-        return f"In row {i} the values differ: expected {show(answers[i])}, got {show(features[i])}."
+        if got[4] == 2:
+            return f"No image went through the encoder: row {i} is {show(features[i])}."
+        return (
+            f"What went into the encoder is right, what came back is not: in row {i} expected "
+            f"{show(answers[i])}, got {show(features[i])}. Was the output changed, or the mode?"
+        )
     if not torch.allclose(got[count:], wanted[count:]):
         return "The features are as expected, but the encoder's weights or statistics were changed."
     if got[3]:
@@ -130,7 +157,10 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
             "The features are as expected, but the caller's encoder is frozen now: its parameters no longer "
             "require gradients. no_grad or inference_mode around the passes is enough."
         )
-    return "The features are as expected, but more than batch_size images went through the encoder at once."
+    return (
+        f"The features are as expected, but {int(got[2])} images went through the encoder at once, more than "
+        f"batch_size, {inputs[2]}."
+    )
 
 
 def _place_images(inputs: Arguments, got: Tensor | None, wanted: Tensor) -> str:
@@ -190,6 +220,13 @@ EXTRACT_FEATURES = ComparedExercise(
             "chunk(batch_size) makes batch_size batches, however large. split(batch_size) makes batches of "
             "that size.",
             (_extract_with(batches="chunk"),),
+        ),
+        Mistake(
+            "A last batch of one image lost a dimension: squeeze takes away the batch's as well, where it "
+            "is 1. "
+            "Name the dimensions, or do without.",
+            raises=r"zero-dimensional|same number of dimensions|dimension",
+            written=r"\bsqueeze\b",
         ),
         Mistake(
             "The features were normalised. The probe gets h as it is.", (_extract_with(output="normalised"),)

@@ -7,6 +7,7 @@ from torch import Tensor
 from simclr_edu.course.exercises.kit import (
     Arguments,
     ComparedExercise,
+    Function,
     Mistake,
     between,
     generator,
@@ -37,6 +38,28 @@ def _gram(z: Tensor) -> Tensor:
     return z @ z.T
 
 
+_PROBE = torch.tensor([[2.0, 0.0], [0.0, 0.5], [-3.0, 0.0], [1.0, 1.0]])  # angles 0, 90, 180 and 45 degrees
+_FACTS = (
+    ("A row with itself has cosine 1", (0, 0), 1.0),
+    ("Two rows at a right angle have cosine 0", (0, 1), 0.0),
+    ("Two opposite rows have cosine -1", (0, 2), -1.0),
+    ("Two rows at 45 degrees have cosine 0.7071", (0, 3), 0.5**0.5),
+    (
+        "The matrix is symmetric: two rows at 45 degrees have cosine 0.7071 below the diagonal too",
+        (3, 0),
+        0.5**0.5,
+    ),
+)
+
+
+def _wrong_fact(f: Function) -> str | None:
+    got = f(_PROBE.clone())  # (4, 4)
+    for fact, place, value in _FACTS:
+        if not abs(float(got[place]) - value) < 1e-3:
+            return f"{fact}; yours is {float(got[place]):.4g}."
+    return None
+
+
 COSINE_SIMILARITY_MATRIX = ComparedExercise(
     name="cosine_similarity_matrix",
     parameters=("z",),
@@ -46,6 +69,7 @@ COSINE_SIMILARITY_MATRIX = ComparedExercise(
     minutes=4,
     cases=_cosine_cases,
     oracles=(_cosine_loop,),
+    properties=(_wrong_fact,),
     mistakes=(
         Mistake("These are dot products: the rows were not normalised to length 1.", (_gram,)),
         Mistake(

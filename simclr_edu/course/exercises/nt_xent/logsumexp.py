@@ -6,6 +6,7 @@ from torch import Tensor
 from simclr_edu.course.exercises.kit import (
     Arguments,
     ComparedExercise,
+    Function,
     Mistake,
     generator,
     whole,
@@ -46,6 +47,30 @@ def _shifted_by_index(x: Tensor) -> Tensor:
     return _shifted(x, x.argmax(1, keepdim=True))
 
 
+def _wrong_fact(f: Function) -> str | None:
+    """Rows whose answer one knows by heart."""
+    logits = torch.tensor([0.3, -1.2, 0.8, 0.1])
+    facts: tuple[tuple[str, Tensor, float], ...] = (
+        ("Four logits of 0 give ln 4 = 1.386", torch.zeros(4), 1.3863),
+        ("Four logits of 7 give 7 + ln 4 = 8.386", torch.full((4,), 7.0), 8.3863),
+        ("One logit of 2 beside minus infinity gives 2", torch.tensor([2.0, *[-torch.inf] * 3]), 2.0),
+        ("Logits of -500, four of them, give -500 + ln 4 = -498.6", torch.full((4,), -500.0), -498.6137),
+        (
+            "Two logits of 100 and two of 0 give 100 + ln 2 = 100.7",
+            torch.tensor([0.0, 100.0, 0.0, 100.0]),
+            100.6931,
+        ),
+        ("Four logits of 1000 give 1000 + ln 4 = 1001", torch.full((4,), 1000.0), 1001.3863),
+        ("Logits of 0.3, -1.2, 0.8 and 0.1 give 1.56", logits, float(logits.logsumexp(0))),
+        ("Logits in another order give the same, 1.56", logits.flip(0), float(logits.logsumexp(0))),
+    )
+    for fact, row, value in facts:
+        got = float(f(torch.stack([row, row]))[0])
+        if not abs(got - value) < 2e-3:
+            return f"{fact}; yours is {got:.4g}."
+    return None
+
+
 STABLE_LOGSUMEXP = ComparedExercise(
     name="stable_logsumexp",
     parameters=("x",),
@@ -55,6 +80,7 @@ STABLE_LOGSUMEXP = ComparedExercise(
     minutes=8,
     cases=_logsumexp_cases,
     oracles=(_logsumexp_loop,),
+    properties=(_wrong_fact,),
     ours=("logsumexp", "special_logsumexp"),  # torch's
     mistakes=(
         Mistake(

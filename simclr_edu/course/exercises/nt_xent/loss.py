@@ -18,6 +18,7 @@ from simclr_edu.course.exercises.kit import (
     whole,
 )
 from simclr_edu.course.exercises.nt_xent.loss_mistakes import LOSS_MISTAKES
+from simclr_edu.course.exercises.nt_xent.loss_properties import PROPERTIES
 
 
 def loss_cases(seed: int) -> list[Arguments]:
@@ -133,5 +134,7 @@ NT_XENT = ComparedExercise(
     mistakes=LOSS_MISTAKES,
     read=read_number,  # a plain float fails later, for want of a gradient
     then=_then,
+    besides="gradients, temperature 0.01, a positive that loses by far",
+    properties=PROPERTIES,
     ours=("nt_xent_matrix",),  # of the notebook
 )

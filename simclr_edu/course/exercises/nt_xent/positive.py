@@ -25,10 +25,34 @@ def _after_deleting(n: int) -> Tensor:
 def _explain_index(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     """Name the shift of row numbers that were rolled round by another one than N."""
     rows = torch.arange(len(wanted))
-    if got.shape == wanted.shape and got.dtype == wanted.dtype and torch.equal(got, rows.roll(-int(got[0]))):
+    if (
+        got.shape == wanted.shape
+        and got.dtype == wanted.dtype
+        and int(got[0])
+        and torch.equal(got, rows.roll(-int(got[0])))
+    ):
         shift = min(-int(got[0]), len(rows) - int(got[0]), key=abs)
         return f"These are the row numbers rolled by {shift}; the positive lies n rows away."
-    return difference(got, wanted)
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        return difference(got, wanted)
+    columns = got.tolist()
+    for row, column in enumerate(columns):
+        if column == row:
+            return f"Row {row} points at itself."
+        if not 0 <= column < len(columns):
+            return f"Row {row} points at column {column}, and there are columns 0 to {len(columns) - 1}."
+        if columns[column] != row:
+            return (
+                f"Row {row} points at row {column}, and that one at row {columns[column]}. Two views of an "
+                f"image "
+                "are each other's positive, so each points back."
+            )
+    row = next(k for k, (g, w) in enumerate(zip(columns, wanted.tolist(), strict=True)) if g != w)
+    return (
+        f"Row {row} is paired with row {columns[row]}, a view of another image: image {row} has its views "
+        f"in rows "
+        f"{row} and {row + len(columns) // 2}."
+    )
 
 
 POSITIVE_INDEX = ComparedExercise(

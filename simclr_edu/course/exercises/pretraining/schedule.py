@@ -12,6 +12,7 @@ from simclr_edu.course.exercises.kit import (
     Function,
     Mistake,
     between,
+    difference,
     generator,
     read_float,
     whole,
@@ -95,6 +96,39 @@ def _without_base(schedule: Function) -> Function:
     return lambda step, total_steps, warmup_steps, base_lr: schedule(step, total_steps, warmup_steps, 1.0)
 
 
+def _explain_schedule(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
+    """Say which part of the schedule is wrong: the warm-up, the decay or both, and how the decay runs."""
+    total, warmup, base = inputs
+    if not got.isfinite().all():
+        return difference(got, wanted)
+
+    def agrees(schedules: tuple[Function, ...], steps: range) -> bool:
+        return any(all(abs(float(got[s]) - f(s, *inputs)) <= 1e-5 * base for s in steps) for f in schedules)
+
+    def shown(steps: range) -> str:
+        some = [*steps] if len(steps) <= 4 else [steps[0], steps[1], steps[len(steps) // 2], steps[-1]]
+        return ", ".join(f"{float(got[s]) / base:.3g} (step {s})" for s in some)
+
+    right = _schedules(_half_cosine)
+    first, second = range(warmup), range(warmup, total)
+    said = []
+    if not agrees(right, first):
+        said.append(
+            f"The warm-up (steps 0 to {warmup - 1}) should rise in equal steps to base_lr; as parts of "
+            f"base_lr "
+            f"yours is {shown(first)}."
+        )
+    if not agrees(right, second):
+        said.append(
+            f"The decay (from step {warmup} on) should fall from base_lr to 0 as half a cosine, half-way at "
+            f"0.5; "
+            f"as parts of base_lr yours is {shown(second)}."
+        )
+    if len(said) == 1 and warmup:
+        said.append("The other part is right.")
+    return " ".join(said) or difference(got, wanted)
+
+
 LEARNING_RATE = ComparedExercise(
     name="learning_rate",
     parameters=("step", "total_steps", "warmup_steps", "base_lr"),
@@ -110,6 +144,7 @@ LEARNING_RATE = ComparedExercise(
     run=_all_steps,
     inputs=("total_steps", "warmup_steps", "base_lr"),
     place=_place_step,
+    explain=_explain_schedule,
     rtol=1e-5,
     atol=1e-7,
     mistakes=(

@@ -190,7 +190,22 @@ def _explain_step(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         return f"In two training steps the gradients were computed {counts[1]} times; it should be twice."
     for name, g, w in zip(("first", "second"), got, wanted, strict=False):
         if not abs(g - w) <= 1e-3:  # NaN differs too
-            return f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}."
+            factor = g / w
+            ratio = f", {factor:.4g} times as much" if factor.isfinite() else ""
+            if name == "second":
+                return (
+                    "The first loss is right, but the second is not: the first update went elsewhere, since "
+                    "another "
+                    f"gradient was applied, or the second batch, of another size, was cut differently. "
+                    f"Expected "
+                    f"{w:.4f}, got {g:.4f}."
+                )
+            return (
+                f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}{ratio}. z of view 1 "
+                "and z of view 2 should go into the loss, row k of both from image k, and what it gives "
+                "should come "
+                "back as it is."
+            )
     if got[5:_BEGIN].any():
         frozen = "freezes parameters" if got[5 : 5 + _PARAMETERS].any() else "leaves it in evaluation mode"
         return f"The step changes the caller's model otherwise: it {frozen}. The next step would differ."

@@ -12,6 +12,7 @@ from simclr_edu.course.exercises.kit import (
     generator,
 )
 from simclr_edu.course.exercises.temperature.weights import shares_of
+from simclr_edu.course.exercises.temperature.weights_properties import OF_SHARES
 
 
 def _share_cases(seed: int) -> list[Arguments]:
@@ -57,6 +58,7 @@ GRADIENT_SHARE = ComparedExercise(
     minutes=5,
     cases=_share_cases,
     oracles=(_share_by_autograd,),
+    properties=OF_SHARES,
     mistakes=(
         Mistake(
             "The positive is still among the candidates. Only the negatives share their gradient: leave out "

@@ -1,5 +1,7 @@
 """Exercise: uniformity on the sphere."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,6 +66,35 @@ def _others(z: Tensor) -> Tensor:
     return ~torch.eye(len(z), dtype=torch.bool)  # (M, M)
 
 
+def _wrong_fact(f: Function) -> str | None:
+    """Rows whose answer one knows by heart."""
+    axes = torch.eye(4)
+    facts: tuple[tuple[str, Tensor, float, float], ...] = (
+        ("Equal rows are at distance 0 and give 0", axes[:1].expand(4, -1), 2.0, 0.0),
+        ("Two rows at a right angle are at squared distance 2: with t = 1 they give -2", axes[:2], 1.0, -2.0),
+        ("Four rows at right angles to each other give -2 with t = 1 too", axes, 1.0, -2.0),
+        ("Two rows at a right angle give -4 with t = 2", axes[:2], 2.0, -4.0),
+        (
+            "Two opposite rows are at squared distance 4: with t = 1 they give -4",
+            torch.eye(1, 4) * torch.tensor([[1.0], [-1.0]]),
+            1.0,
+            -4.0,
+        ),
+        (
+            "Two equal rows and one at a right angle, t = 1: ln((1 + 2 exp(-2)) / 3) = -0.859",
+            axes[[0, 0, 1]],
+            1.0,
+            -0.8591,
+        ),
+        ("Its rows in another order give the same, -0.859", axes[[0, 1, 0]], 1.0, -0.8591),
+    )
+    for fact, z, t, value in facts:
+        got = float(f(z.clone(), t))
+        if not abs(got - value) < 2e-3:
+            return f"{fact}; yours is {got:.4g}."
+    return None
+
+
 def _then(f: Function, seed: int) -> str | None:
     """Gradients; then one pair of opposite rows, for which the mean is exp(-24), far below 1e-8."""
     gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t"), _uniformity_loop, on_sphere=True)
@@ -83,6 +114,11 @@ def _then(f: Function, seed: int) -> str | None:
             "exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
             f"{float(got.detach()):.4g}."
         )
+    default = inspect.signature(f).parameters.get("t")
+    if default is not None and default.default not in (inspect.Parameter.empty, 2):
+        stop(
+            f"The values are right, but left out, t is {default.default!r}. Its default is 2, as in the stub."
+        )
     return None
 
 
@@ -98,8 +134,10 @@ UNIFORMITY = ComparedExercise(
     minutes=6,
     cases=_uniformity_cases,
     oracles=(_uniformity_loop,),
+    properties=(_wrong_fact,),
     read=read_number,  # a plain float fails later, for want of a gradient
     then=_then,
+    besides="gradients, a mean of exponentials near 0",
     mistakes=(
         Mistake(
             "Each embedding is also paired with itself, at distance 0. Only pairs of different rows count.",

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from simclr_edu.course.exercises.kit import ComparedExercise, Mistake
 from simclr_edu.course.exercises.temperature.similarities import similarity_cases
+from simclr_edu.course.exercises.temperature.weights_properties import OF_WEIGHTS
 
 
 def _weights_loop(similarities: Tensor, temperature: float) -> Tensor:
@@ -27,6 +28,7 @@ SOFTMAX_WEIGHTS = ComparedExercise(
     minutes=4,
     cases=similarity_cases,
     oracles=(_weights_loop,),
+    properties=OF_WEIGHTS,
     mistakes=(
         Mistake("The temperature is ignored.", (lambda s, t: s.softmax(0), lambda s, t: shares_of(s.exp()))),
         Mistake(
