@@ -12,7 +12,6 @@ import io
 import json
 import os
 import platform
-import re
 import shlex
 import sys
 import warnings
@@ -28,7 +27,7 @@ from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu._checks import is_out_of_memory
-from simclr_edu._command import INTERRUPTED, interrupts_are_caught, say, settle
+from simclr_edu._command import INTERRUPTED, fold, interrupts_are_caught, say, settle
 from simclr_edu._locks import NoLocksWarning
 from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
@@ -284,24 +283,6 @@ class Doctor:
 Command = Pretrain | Probe | Evidence | Transfer | Notebooks | Doctor
 
 
-def _one_sentence(box: str) -> str:
-    """Fold tyro's framed message into one line: the text, without frame, title and hint."""
-    text = ""
-    for line in box.splitlines()[1:]:  # after the title
-        inner = re.sub(r"[\u2501-\u257f]", "", line).strip()
-        if re.fullmatch(r"[\u2500-]{5,}", inner):  # a rule, dashes where the terminal has no better
-            if text:
-                break
-        else:
-            text += f" {inner.strip(chr(0x2500))}"
-    text = " ".join(text.split())
-    text = re.sub(r"^Error parsing (?!-)\S+: ", "", text)  # the name of a class of tyro's, or of ours
-    text = re.sub(
-        r"No type matching (\S+) could be instantiated from \[(.*?)\]\..*", r"wanted \1, got \2", text
-    )
-    return f"{text} (try python -m simclr_edu --help)"
-
-
 def _parse(arguments: Sequence[str]) -> Command:
     """Parse with tyro, the profile's configuration as defaults.
 
@@ -330,7 +311,7 @@ def _parse(arguments: Sequence[str]) -> Command:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ValueError(_one_sentence(box.getvalue())) from None
+        raise ValueError(fold(box.getvalue())) from None
     if isinstance(command, Pretrain) and command.config.epochs is None and command.config.seconds is None:
         command = replace(
             command, config=replace(command.config, epochs=profile.epochs, seconds=profile.seconds)

@@ -84,6 +84,28 @@ def check_pixels(value: object, name: str = "images", *, channels: int | None = 
     return check_unit_range(x, name) if x.device.type == "cpu" else x
 
 
+def check_unit_images(value: object, name: str = "images") -> Tensor:
+    """Return ``value`` if it is a batch of float images ``(B, 3, H, W)`` that do not look like 0 to 255.
+
+    Only a CPU looks at the values, a GPU would have to be waited for; neither does a compiled graph.
+    """
+    x = check_images(value, name)
+    if x.dtype == torch.uint8:
+        raise TypeError(f"{name} must be floats in [0, 1], got torch.uint8: divide them by 255")
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = (v.item() for v in torch.aminmax(x.detach()))
+        if math.isnan(high) or (low >= 0 and high > 2):
+            raise ValueError(f"{name} must be floats in [0, 1], got values from {low:g} to {high:g}")
+    return x
+
+
+def check_same_dtype(x: Tensor, module: nn.Module, name: str) -> None:
+    """Refuse floats of another kind than the weights, unless autocast converts them."""
+    weight = next((p for p in module.parameters() if p.is_floating_point()), x)
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"{name} must be {weight.dtype} like the weights, got {x.dtype}")
+
+
 def check_finite(x: Tensor, name: str) -> Tensor:
     """Return ``x`` if it holds neither NaN nor infinity."""
     if not torch.isfinite(x).all():

@@ -5,6 +5,7 @@ closed standard error would give its number to the first file that is opened, a 
 """
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -84,3 +85,21 @@ def settle() -> bool:
             os.dup2(nowhere, number)
             os.close(nowhere)
     return done
+
+
+def fold(box: str) -> str:
+    """Fold tyro's framed message into one line: the text, without frame, title and hint."""
+    text = ""
+    for line in box.splitlines()[1:]:  # after the title
+        inner = re.sub(r"[\u2501-\u257f]", "", line).strip()
+        if re.fullmatch(r"[\u2500-]{5,}", inner):  # a rule, dashes where the terminal has no better
+            if text:
+                break
+        else:
+            text += f" {inner.strip(chr(0x2500))}"
+    text = " ".join(text.split())
+    text = re.sub(r"^Error parsing (?!-)\S+: ", "", text)  # the name of a class of tyro's, or of ours
+    text = re.sub(
+        r"No type matching (\S+) could be instantiated from \[(.*?)\]\..*", r"wanted \1, got \2", text
+    )
+    return f"{text} (try python -m simclr_edu --help)"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_tensor
+from simclr_edu._checks import check_choice, check_kind, check_seed, check_tensor
 from simclr_edu.cores import usable_cores as usable_cores
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -44,6 +44,7 @@ def check_device(value: object, name: str = "device") -> torch.device:
         TypeError: neither text nor a torch.device.
         ValueError: no such device, or none of that kind on this machine.
     """
+    check_kind(name, "name", str, "a string")
     if not isinstance(value, str | torch.device):
         raise TypeError(f"{name} must be a torch.device or its name, got {type(value).__name__}")
     try:
@@ -97,7 +98,8 @@ def check_compiler(device: torch.device) -> None:
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Within, torch's own numbers on ``device`` follow from ``seed``; its state comes back afterwards."""
-    kind = torch.device(device).type
+    check_seed(seed)
+    kind = check_device(device).type
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
         # torch.manual_seed would seed a GPU as well, which work on the CPU has no business with.
         (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)

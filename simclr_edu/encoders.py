@@ -7,7 +7,6 @@ those that torchvision publishes.
 
 import contextlib
 import hashlib
-import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simclr_edu._checks import check_choice, check_images, check_int, check_module
+from simclr_edu._checks import check_choice, check_images, check_int, check_module, check_unit_images
 from simclr_edu._downloads import DOWNLOAD_ERRORS, downloading, reason_of, remove_leftovers
 from simclr_edu._randomness import drawing_from
 
@@ -31,28 +30,6 @@ _SMALLEST_PRETRAINED = 64
 
 class WeightsError(ValueError):
     """Published weights that are missing or damaged; the message is one sentence that names the ways on."""
-
-
-def check_unit_images(value: object, name: str = "images") -> Tensor:
-    """Return ``value`` if it is a batch of float images ``(B, 3, H, W)`` that do not look like 0 to 255.
-
-    Only a CPU looks at the values, a GPU would have to be waited for; neither does a compiled graph.
-    """
-    x = check_images(value, name)
-    if x.dtype == torch.uint8:
-        raise TypeError(f"{name} must be floats in [0, 1], got torch.uint8: divide them by 255")
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = (v.item() for v in torch.aminmax(x.detach()))
-        if math.isnan(high) or (low >= 0 and high > 2):
-            raise ValueError(f"{name} must be floats in [0, 1], got values from {low:g} to {high:g}")
-    return x
-
-
-def check_same_dtype(x: Tensor, module: nn.Module, name: str) -> None:
-    """Refuse floats of another kind than the weights, unless autocast converts them."""
-    weight = next((p for p in module.parameters() if p.is_floating_point()), x)
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise TypeError(f"{name} must be {weight.dtype} like the weights, got {x.dtype}")
 
 
 class Centre(nn.Module):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from simclr_edu._checks import check_kind
+
 ASSETS = Path(__file__).parent / "assets"
 WAY_OUT = "set the environment variable SIMCLR_EDU_HOME to a folder that you may write"
 
@@ -18,6 +20,7 @@ def check_path(value: object, name: str) -> Path:
         TypeError: neither text nor a path.
         ValueError: an empty text, one that no file can have as its name, or nobody's home folder.
     """
+    check_kind(name, "name", str, "a string")
     if isinstance(value, bytes) or not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {type(value).__name__}")
     text = os.fspath(value)
@@ -56,8 +59,9 @@ def home_problem() -> str | None:
     return f"results, runs and data cannot be kept in {folder}, which may not be written: {WAY_OUT}"
 
 
-def may_be_made(folder: Path) -> bool:
+def may_be_made(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder may be written, or be made where it is not. Nothing is made."""
+    folder = check_path(folder, "folder")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     effective = os.access in os.supports_effective_ids
     return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK, effective_ids=effective)

@@ -18,11 +18,13 @@ from simclr_edu._checks import (
     check_kind,
     check_matrix,
     check_module,
+    check_same_dtype,
+    check_unit_images,
     enough_memory,
 )
 from simclr_edu._randomness import drawing_from
 from simclr_edu.augment import SimCLRAugment
-from simclr_edu.encoders import check_same_dtype, check_unit_images, feature_dim
+from simclr_edu.encoders import feature_dim
 
 
 class ProjectionHead(nn.Module):

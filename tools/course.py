@@ -232,6 +232,8 @@ def folders() -> tuple[Path, Path]:
     Raises:
         HomeError: the home folder may not be written.
     """
+    from simclr_edu.home import may_be_made, writable_home
+
     home = writable_home()
     os.environ["SIMCLR_EDU_HOME"] = str(home.resolve())
     user = os.path.expanduser("~")

@@ -127,9 +127,8 @@ def record(
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
-    path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with in_turn_on(path):  # another notebook may be recording its own row
+    writable_home()
+    with in_turn_on(_path()):  # another notebook may be recording its own row
         rows = _read()
         rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
         _write(rows)
@@ -230,6 +229,5 @@ def _is_row(row: object) -> bool:
 
 def _write(stored: dict[str, dict[str, Any]]) -> None:
     """Replace the file whole, so that a kernel stopped here leaves the old table or the new one."""
-    writable_home()
     with atomic_file(_path()) as file:
         file.write(json.dumps(stored, indent=1, ensure_ascii=False).encode())

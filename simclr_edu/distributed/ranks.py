@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from simclr_edu._checks import check_callable, check_int, check_mapping, check_tensor, check_text
-from simclr_edu.device import check_device
+from simclr_edu._checks import check_callable, check_int, check_kind, check_mapping, check_tensor, check_text
 
 T = TypeVar("T")
 _MEETING_POINT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells each process
@@ -120,7 +119,7 @@ def local_device(device: torch.device) -> torch.device:
     Raises:
         ValueError: several processes on a device other than CPU and CUDA, or more processes than GPUs.
     """
-    device = check_device(device)
+    check_kind(device, "device", torch.device, "a torch.device")
     if not is_distributed() or device.type == "cpu":
         return device
     if device.type != "cuda":

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from simclr_edu._checks import check_floats, check_module
-from simclr_edu.device import check_device
+from simclr_edu._checks import check_floats, check_kind, check_module
 from simclr_edu.distributed.gather import all_gather
 from simclr_edu.distributed.ranks import is_distributed, talking
 
@@ -136,10 +135,9 @@ def synchronised_batch_norm(model: nn.Module, device: torch.device) -> Iterator[
 
     Raises:
         TypeError: ``model`` is no module, or itself a BatchNorm, which cannot be exchanged in place.
-        ValueError: not a device of this machine.
     """
     check_module(model, "model")
-    device = check_device(device)
+    check_kind(device, "device", torch.device, "a torch.device")
     if isinstance(model, _BatchNorm):
         raise TypeError("model must hold its BatchNorm layers, got a BatchNorm itself: wrap it")
     if not is_distributed():

@@ -5,7 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from simclr_edu._checks import check_choice, check_finite, check_positive, check_seed, check_tensor
+from simclr_edu._checks import (
+    FLOATS,
+    INTEGERS,
+    check_choice,
+    check_finite,
+    check_positive,
+    check_seed,
+    check_tensor,
+)
 from simclr_edu.evaluate.checks import check_features_pair
 from simclr_edu.evaluate.logistic import L2_GRID, RidgeFit, row_space, standardisation, standardised
 from simclr_edu.evaluate.probe import fit_linear
@@ -74,7 +82,7 @@ def _check_values(values: object, name: str, length: int) -> Tensor:
     v = check_tensor(values, name)
     if v.shape != (length,):
         raise ValueError(f"{name} must hold one value per row, shape ({length},), got {tuple(v.shape)}")
-    if v.is_complex() or v.dtype == torch.bool:
+    if v.dtype not in (*FLOATS, *INTEGERS):
         raise TypeError(f"{name} must be real numbers, got {v.dtype}")
     v = check_finite(v.detach().cpu().double(), name)
     if v.min() == v.max():

@@ -29,6 +29,8 @@ def as_array(value: object, name: str) -> Array:
         out = raw.astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{name} must hold numbers, got {type(value).__name__}") from None
+    if out.ndim == 0:
+        raise TypeError(f"{name} must be a list, array or tensor of numbers, got one {type(value).__name__}")
     if out.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {out.shape}")
     if not np.isfinite(out).all():

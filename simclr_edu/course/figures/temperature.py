@@ -230,9 +230,9 @@ def temperature_effect(
 def temperature_results(
     taus: ArrayLike,
     probe_mean: ArrayLike,
-    probe_std: ArrayLike,
+    probe_std: ArrayLike | None,
     contrastive_mean: ArrayLike,
-    contrastive_std: ArrayLike,
+    contrastive_std: ArrayLike | None,
     paper_probe: Mapping[float, float] | None = None,
     paper_contrastive: Mapping[float, float] | None = None,
     title: str | None = None,
@@ -244,7 +244,7 @@ def temperature_results(
     Args:
         taus: ``(T,)`` temperatures.
         probe_mean: ``(T,)`` mean linear probe accuracy, 0 to 1.
-        probe_std: ``(T,)`` its standard deviation over seeds.
+        probe_std: ``(T,)`` its standard deviation over seeds; None draws none.
         contrastive_mean: ``(T,)`` mean contrastive accuracy, 0 to 1.
         contrastive_std: ``(T,)`` its standard deviation.
         paper_probe: temperature to accuracy (0 to 1) in Chen et al. 2020, table 5.
