@@ -14,8 +14,7 @@ import os
 import platform
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +26,14 @@ from torch import nn
 
 from simclr_edu import __version__, data, distributed, evaluate
 from simclr_edu._checks import is_out_of_memory
-from simclr_edu._command import INTERRUPTED, fold, interrupts_are_caught, say, settle
+from simclr_edu._command import (
+    INTERRUPTED,
+    fold,
+    interrupts_are_caught,
+    say,
+    settle,
+    warnings_as_sentences,
+)
 from simclr_edu._locks import NoLocksWarning
 from simclr_edu.cores import usable_cores
 from simclr_edu.course.evidence import arms, few_labels, training_steps, transfer
@@ -70,32 +76,10 @@ class Pretrain:
                 raise ValueError(f"--resume: {folder} holds no run; leave --resume out to begin one there")
         # In turn, so that processes on one machine do not download the same files at once.
         images = distributed.in_turn(lambda: load_images(self.config.data, image_size=self.config.image_size))
-        progress: bool | Literal["lines"] = (
-            not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
-        )
-        with _warnings_as_sentences():
+        progress: bool | Literal["lines"] = not self.quiet and (sys.stderr.isatty() or "lines")
+        with warnings_as_sentences(PretrainWarning, NoLocksWarning):
             run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
         return run.summary()
-
-
-@contextlib.contextmanager
-def _warnings_as_sentences() -> Iterator[None]:
-    """Show what a run warns of without the file and line that it comes from."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PretrainWarning)
-        warnings.simplefilter("always", NoLocksWarning)
-        show = warnings.showwarning
-
-        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if sys.stderr is None:
-                return
-            if issubclass(category, PretrainWarning | NoLocksWarning):
-                print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
-            else:
-                show(message, category, *place, **more)
-
-        warnings.showwarning = say
-        yield
 
 
 @dataclass(frozen=True)
