@@ -4,11 +4,14 @@ Loading torch takes seconds. An interrupt in them would end in a traceback throu
 closed standard error would give its number to the first file that is opened, a checkpoint say.
 """
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -68,6 +71,24 @@ def say(sentence: str) -> None:
         print(" ".join(sentence.split()), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         pass
+
+
+@contextlib.contextmanager
+def warnings_as_sentences(*categories: type[Warning]) -> Iterator[None]:
+    """Within, warnings of these categories are shown without the file and line that they come from."""
+    with warnings.catch_warnings():
+        for category in categories:
+            warnings.simplefilter("always", category)
+        show = warnings.showwarning
+
+        def show_plainly(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, categories):
+                say(f"simclr_edu: {message}")
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_plainly
+        yield
 
 
 def settle() -> bool:

@@ -1,15 +1,13 @@
 """The command that pretrains."""
 
-import contextlib
 import sys
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from simclr_edu import distributed
+from simclr_edu._command import warnings_as_sentences
 from simclr_edu._locks import NoLocksWarning
 from simclr_edu.course.profiles import current_profile
 from simclr_edu.data import load_images
@@ -47,26 +45,6 @@ class Pretrain:
         progress: bool | Literal["lines"] = (
             not self.quiet and sys.stderr is not None and (sys.stderr.isatty() or "lines")
         )
-        with _warnings_as_sentences():
+        with warnings_as_sentences(PretrainWarning, NoLocksWarning):
             run = pretrain(self.config, images, directory=folder, resume=self.resume, progress=progress)
         return run.summary()
-
-
-@contextlib.contextmanager
-def _warnings_as_sentences() -> Iterator[None]:
-    """Show what a run warns of without the file and line that it comes from."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PretrainWarning)
-        warnings.simplefilter("always", NoLocksWarning)
-        show = warnings.showwarning
-
-        def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if sys.stderr is None:
-                return
-            if issubclass(category, PretrainWarning | NoLocksWarning):
-                print(f"simclr_edu: {message}", file=sys.stderr, flush=True)
-            else:
-                show(message, category, *place, **more)
-
-        warnings.showwarning = say
-        yield
