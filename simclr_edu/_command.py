@@ -77,6 +77,8 @@ def settle() -> bool:
     """
     done = True
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        if stream is None:  # closed before Python began
+            continue
         try:
             stream.flush()
         except (OSError, ValueError):

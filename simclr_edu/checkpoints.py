@@ -128,7 +128,8 @@ def _digest(value: Any) -> str:
     def feed(value: Any) -> None:
         if isinstance(value, Tensor):
             digest.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
+            plain = value.detach().cpu().resolve_conj().resolve_neg()
+            flat = (plain if plain.layout == torch.strided else plain.to_dense()).contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().data)
         elif isinstance(value, dict):
             digest.update(f"dict {len(value)};".encode())

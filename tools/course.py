@@ -232,6 +232,8 @@ def folders() -> tuple[Path, Path]:
     Raises:
         HomeError: the home folder may not be written.
     """
+    from simclr_edu.home import may_be_made, writable_home
+
     home = writable_home()
     os.environ["SIMCLR_EDU_HOME"] = str(home.resolve())
     user = os.path.expanduser("~")
@@ -263,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nInterrupted: the next call goes on with this notebook.", file=sys.stderr)
         return INTERRUPTED
     except (nbtools.NotebookProblem, FolderInUseError, OSError) as problem:
-        print(f"\n{problem}", file=sys.stderr)
+        print(problem, file=sys.stderr)
         return 1
     print(f"{len(chosen)} notebooks, {(time.perf_counter() - started) / 60:.1f} minutes")
     print(f"Open {course.write_index()} in a browser. Results and runs are in {home}.\n\n{table()}")

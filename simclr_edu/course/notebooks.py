@@ -7,6 +7,9 @@ from typing import BinaryIO
 
 from simclr_edu.home import ASSETS
 
+# What is copied: notebooks, the look of their live slides, the pictures that they show.
+KINDS = ("[0-9]*.ipynb", "*.css", "figures/*.svg")
+
 
 @dataclass(frozen=True)
 class Copied:
@@ -33,7 +36,7 @@ def notebooks_folder() -> Path:
 
 
 def copy_notebooks(folder: str | os.PathLike[str]) -> Copied:
-    """Copy the notebooks, with their saved outputs, into ``folder``; a file that is there is never changed.
+    """Copy the notebooks, outputs and pictures too, into ``folder``; a file that is there is never changed.
 
     Args:
         folder: where to; made if it is not there.
@@ -57,17 +60,22 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> Copied:
     except OSError as error:
         raise OSError(f"the folder {target} cannot be made: {error.strerror}") from error
     done = Copied([], [], [])
-    for path in sorted([*source.glob("[0-9]*.ipynb"), *source.glob("*.css")]):
-        place = target / path.name
-        text = path.read_bytes()
+    for path in sorted(path for kind in KINDS for path in source.glob(kind)):
+        name, text = path.relative_to(source).as_posix(), path.read_bytes()
+        place = target / name
+        try:
+            place.parent.mkdir(exist_ok=True)
+        except FileExistsError:  # a file of the learner's, where the pictures' folder should be
+            done.changed.append(name)
+            continue
         try:  # "x" fails where a file is, even one that came this moment: nobody's work is written over
             with place.open("xb") as copy:
                 _write_whole(copy, text, place)
         except FileExistsError:
             same = place.is_file() and place.read_bytes() == text
-            (done.same if same else done.changed).append(path.name)
+            (done.same if same else done.changed).append(name)
         else:
-            done.written.append(path.name)
+            done.written.append(name)
     return done
 
 

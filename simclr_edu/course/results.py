@@ -127,9 +127,8 @@ def record(
     if not values:
         raise ValueError(f"row {name!r} must have at least one value, such as linear=0.83")
     checked = {key: _check_value(key, value) for key, value in values.items()}
-    path = _path()
     writable_home()
-    with in_turn_on(path):  # another notebook may be recording its own row
+    with in_turn_on(_path()):  # another notebook may be recording its own row
         rows = _read()
         rows[name] = {"notebook": notebook, "profile": profile, "seed": seed} | checked
         _write(rows)

@@ -19,6 +19,7 @@ from simclr_edu._checks import (
     check_positive,
     check_seed,
 )
+from simclr_edu._progress import tell
 from simclr_edu._settings import check_default_dtype, check_precision, plain_settings
 from simclr_edu.augment import SimCLRAugment
 from simclr_edu.data import ImageSet
@@ -198,6 +199,7 @@ def fine_tune(
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share_of_peak(steps))
         history: list[dict[str, Any]] = []
         for done in range(0, steps, steps_per_epoch):  # the last epoch may be cut short
+            tell(done / steps)
             epoch = done // steps_per_epoch + 1
             rate = schedule.get_last_lr()[0]
             model.train()

@@ -72,6 +72,15 @@ def half_detached_distances(z, t):
     return (-t * squares).exp().mean().log()
 
 
+def shifted_by(shift):
+    def weights(similarities, temperature):
+        logits = similarities / temperature
+        powers = (logits - shift(logits)).exp()
+        return powers / powers.sum()
+
+    return weights
+
+
 def marks_its_input(similarities, temperature):
     similarities.requires_grad_()
     (-torch.log_softmax(similarities / temperature, 0)[0]).backward()
@@ -84,6 +93,8 @@ def another_default(z, t=3):
 
 WRONG = {
     "softmax_weights": [
+        (shifted_by(lambda logits: -logits.min()), "What was subtracted is not the largest logit"),
+        (shifted_by(lambda logits: logits.mean()), "What was subtracted is not the largest logit"),
         (lambda s, t: (s - s.max() / t).exp() / (s - s.max() / t).exp().sum(), "Subtract first, then divide"),
         (
             cell("def f(s, t): return (s / tau).softmax(0)", tau=0.5),

@@ -1,5 +1,6 @@
-"""The picture of the method in JupyterLab and on live slides: drawn, photographs included, and not cut off."""
+"""The picture of the method in JupyterLab, on live slides and on a telephone: whole, and legible."""
 
+import nbtools
 import pytest
 
 from simclr_edu.course.figures import method
@@ -17,6 +18,25 @@ COLOURS = """async image => {
     for (let k = 0; k < data.length; k += 4) seen.add(data.slice(k, k + 3).join());
     return [image.naturalWidth, image.naturalHeight, seen.size];
 }"""
+
+# Pairs of words that touch; the boxes of letters are cut by a quarter, the room above them.
+TOUCHING = """() => {
+    const words = [...document.querySelectorAll("text")].map((text) => [text.textContent, text.getBBox()]);
+    const touch = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width &&
+        a.y + a.height / 4 < b.y + b.height && b.y + b.height / 4 < a.y + a.height;
+    const pairs = words.flatMap(([a, x], k) => words.slice(0, k).map(([b, y]) => [a, b, touch(x, y)]));
+    return pairs.filter(([, , touching]) => touching);
+}"""
+SIZES = "() => [...document.querySelectorAll('.t16')].map((text) => getComputedStyle(text).fontSize)"
+
+
+@pytest.mark.parametrize(("width", "size"), [(390, "18px"), (1366, "16px")])
+def test_letters_are_larger_on_a_telephone_and_do_not_touch(watched, width, size):
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 700})
+    page.goto((nbtools.NOTEBOOKS / "figures" / "method_02.svg").as_uri())
+    assert set(page.evaluate(SIZES)) == {size}
+    assert page.evaluate(TOUCHING) == []
 
 
 @pytest.mark.parametrize("name", ["00", "02"])

@@ -124,3 +124,14 @@ def test_a_picture_that_is_not_there_is_named(export, tmp_path):
     )
     with pytest.raises(nbtools.NotebookProblem, match=r"none\.svg, which is not in"):
         export(nbtools.normalise(new_notebook(cells=[cell])), "A", tmp_path)
+
+
+def test_the_executed_notebooks_have_the_pictures_beside_them(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    run = course.Course(nbtools.NOTEBOOKS, tmp_path / "course", home)
+    run.build.mkdir()
+    run.begin(fresh=False)
+    run.run([])
+    there = sorted(p.name for p in (run.build / "figures").iterdir())
+    assert there == sorted({method.file_name(p.stem[:2]) for p in PATHS})

@@ -8,6 +8,7 @@ import pytest
 from simclr_edu import __main__ as cli
 from simclr_edu import data
 from simclr_edu.checkpoints import list_checkpoints
+from simclr_edu.commands import training
 from simclr_edu.pretrain import recorder
 
 COMMAND = ("pretrain", "--batch-size", 32, "--projection-dim", 8, "--device", "cpu", "--log-every", 1)
@@ -78,7 +79,7 @@ def test_a_run_does_not_stop_because_nobody_listens(tmp_path, monkeypatch, stder
 
 
 def test_resume_where_there_is_no_run_is_no_new_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "load_images", lambda *a, **k: pytest.fail("loaded images first"))
+    monkeypatch.setattr(training, "load_images", lambda *a, **k: pytest.fail("loaded images first"))
     for name in ("typo", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         status, out, lines = run(capsys, *COMMAND, "--out", tmp_path / name, "--resume")

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import math
 import os
 import pickle
 import stat
@@ -31,6 +32,27 @@ def test_what_is_saved_comes_back(tmp_path):
     found, loaded = read_latest(tmp_path / "run")
     assert found == path and loaded["step"] == 12 and loaded["nested"] == {"names": ["a", "b"]}
     assert torch.equal(loaded["weights"], torch.full((1000,), 12.0))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.ones(3, dtype=torch.complex64).conj(),
+        torch.tensor([True, False]),
+        torch.tensor(math.nan),
+        torch.empty(0, 3),
+        torch.ones(3).to(torch.bfloat16),
+        torch.eye(3).to_sparse(),
+        torch.zeros(1).expand(4),
+        torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        {1: 2, (1, 2): None, "nested": [math.nan, (True, "x")]},
+    ],
+    ids=["conjugate", "bool", "NaN", "empty", "bfloat16", "sparse", "expanded", "channels last", "nested"],
+)
+def test_values_of_any_kind_are_saved_and_read_with_their_digest(tmp_path, value):
+    save_checkpoint(tmp_path, 1, {"value": value})
+    found = read_latest(tmp_path)[1]["value"]
+    assert type(found) is type(value) and str(found) == str(value)
 
 
 def test_the_two_newest_are_kept_in_order_of_step(tmp_path):

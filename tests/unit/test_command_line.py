@@ -15,6 +15,7 @@ from PIL import Image
 from simclr_edu import __main__ as cli
 from simclr_edu import checkpoints, data, distributed, evaluate
 from simclr_edu.checkpoints import list_checkpoints, read_latest
+from simclr_edu.commands import training
 from simclr_edu.course import profiles
 from simclr_edu.data import load_images
 from simclr_edu.data.shapes import make_shapes
@@ -415,7 +416,7 @@ def test_an_interrupt_is_no_traceback(capsys, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_images", interrupt)
+    monkeypatch.setattr(training, "load_images", interrupt)
     assert run(capsys, "pretrain", "--out", "x") == (130, "", "simclr_edu: interrupted\n")
 
 

@@ -36,8 +36,10 @@ def test_the_time_is_the_processors_of_this_thread_and_over_when_the_check_is(im
         pass
 
 
-@pytest.mark.parametrize("line", ["sys.exit(1)", "raise SystemExit", "exit()"])
-@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [(name, "sys.exit(1)") for name in EXERCISES] + [("nt_xent", "raise SystemExit"), ("nt_xent", "exit()")],
+)
 def test_an_exit_ends_in_a_sentence(name, line, capsys):
     leaving = attempt(name, f"import sys\n{line}")
     getattr(exercises, f"check_{name}")(leaving)
@@ -113,7 +115,7 @@ def unusual_notebook():
             yield
     finally:
         torch.set_default_dtype(before)
-        torch.set_default_device("cpu")
+        torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -121,3 +123,13 @@ def test_a_right_answer_is_right_whatever_the_notebooks_settings(name, unusual_n
     verdict = EXERCISES[name].diagnose(RIGHT[name][0])
     assert verdict.passed is True, verdict
     assert torch.get_default_dtype() == torch.float64 and torch.get_default_device().type == "meta"
+
+
+def test_no_default_device_is_left_set_where_none_was():
+    from torch.overrides import _get_current_function_mode_stack
+
+    before = len(_get_current_function_mode_stack())
+    EXERCISES["positive_index"].diagnose(
+        attempt("positive_index", "torch.set_default_device('meta')\nreturn n")
+    )
+    assert len(_get_current_function_mode_stack()) == before

@@ -122,7 +122,7 @@ def test_an_unknown_mistake_gets_the_smallest_failing_case():
     text = EXERCISES["softmax_weights"].diagnose(wrong).diagnosis
     assert text.startswith("The weights must add up to 1; yours add up to ")
     assert "Smallest failing case: similarities = [" in text and "temperature = " in text
-    assert "expected [" in text and ", got [" in text and "(6 of 6 fail)" in text
+    assert "expected [" in text and ", got [" in text and "(8 of 8 fail)" in text
 
 
 def test_a_large_case_shows_the_first_entry_that_differs():

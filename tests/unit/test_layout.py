@@ -42,6 +42,7 @@ ROOMS = {
 ROOMS["pretrain"] = {"data", "checkpoints", "diagnostics", *ROOMS, "simclr"}
 ROOMS["evaluate"] = {"pretrain", *ROOMS["pretrain"]}
 ROOMS["course"] = set(ROOMS)
+ROOMS["commands"] = set(ROOMS)
 ROOMS["__main__"] = set(ROOMS)
 LONGEST = 400  # lines
 

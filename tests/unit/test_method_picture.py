@@ -87,7 +87,12 @@ def test_it_is_small_says_what_it_shows_and_asks_nothing_of_a_network(notebook, 
 def test_letters_are_large_enough(whole):
     sizes = {t.text: float(t.get("font-size")) for t in whole.iter(f"{SVG}text")}
     assert min(sizes.values()) >= 12
-    assert min(size for text, size in sizes.items() if text != method.CREDIT) >= 16  # 8.6 pixels on 390
+    assert min(size for text, size in sizes.items() if text != method.CREDIT) >= 16
+    style = whole.find(f"{SVG}style").text  # on a telephone larger still
+    assert style.startswith("@media (max-width: 480px)")
+    larger = {name: float(size) for name, size in re.findall(r"\.(\w+) \{ font-size: (\d+)px", style)}
+    used = {t.get("class") for t in whole.iter(f"{SVG}text") if t.get("class") and t.text != method.CREDIT}
+    assert used == set(larger) and min(larger.values()) >= 18
 
 
 def test_no_words_lie_over_others_over_a_photograph_or_over_the_edge(root):

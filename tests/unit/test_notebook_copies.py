@@ -2,36 +2,39 @@
 
 import json
 import os
+import re
 
 import pytest
 
 from simclr_edu import __main__ as cli
 from simclr_edu import __version__
+from simclr_edu.commands import machine
 from simclr_edu.course import notebooks
 from simclr_edu.course.notebooks import copy_notebooks, notebooks_folder
 
 
 @pytest.fixture
 def packed(tmp_path, monkeypatch):
-    """A package that carries two small notebooks and a style sheet."""
+    """A package that carries two small notebooks, a picture and a style sheet."""
     assets = tmp_path / "site-packages" / "simclr_edu" / "assets"
-    (assets / "notebooks").mkdir(parents=True)
-    for name in ("00_first.ipynb", "01_second.ipynb", "rise.css"):
+    (assets / "notebooks" / "figures").mkdir(parents=True)
+    for name in NAMES:
         (assets / "notebooks" / name).write_text(f"{name} as it comes")
     monkeypatch.setattr(notebooks, "ASSETS", assets)
     return assets / "notebooks"
 
 
-NAMES = ["00_first.ipynb", "01_second.ipynb", "rise.css"]
+NAMES = ["00_first.ipynb", "01_second.ipynb", "figures/method.svg", "rise.css"]
 
 
 def test_all_are_copied_and_a_second_time_none(tmp_path, packed):
     target = tmp_path / "new" / "course"
     done = copy_notebooks(target)
     assert (done.written, done.same, done.changed) == (NAMES, [], [])
-    assert {p.name: p.read_bytes() for p in target.iterdir()} == {
-        p.name: p.read_bytes() for p in packed.iterdir()
+    assert {name: (target / name).read_bytes() for name in NAMES} == {
+        name: (packed / name).read_bytes() for name in NAMES
     }
+    assert len([p for p in target.rglob("*") if p.is_file()]) == len(NAMES)
     again = copy_notebooks(str(target))
     assert (again.written, again.same, again.changed) == ([], NAMES, [])
 
@@ -57,6 +60,26 @@ def test_what_is_there_stays(tmp_path, packed, kind):
         assert place.is_symlink() and not other.exists()
     else:
         assert place.read_text() == "my answers"
+
+
+def test_a_file_where_the_pictures_go_stays(tmp_path, packed):
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "figures").write_text("my list of figures")
+    done = copy_notebooks(target)
+    assert done.changed == ["figures/method.svg"] and "rise.css" in done.written
+    assert (target / "figures").read_text() == "my list of figures"
+
+
+def test_every_picture_that_a_notebook_shows_is_copied(tmp_path):
+    copy_notebooks(tmp_path)
+    shown = {
+        address
+        for path in tmp_path.glob("*.ipynb")
+        for address in re.findall(r"!\[[^]]*\]\((?!\w+:)([^)]+)\)", path.read_text(encoding="utf-8"))
+    }
+    assert "figures/method.svg" in shown
+    assert [address for address in shown if not (tmp_path / address).is_file()] == []
 
 
 def test_half_a_notebook_is_not_left_behind(tmp_path, packed, monkeypatch):
@@ -113,13 +136,13 @@ def test_the_command_says_what_it_did_and_how_to_go_on(tmp_path, packed, monkeyp
     target = tmp_path / "my course"
     target.mkdir()
     (target / "rise.css").write_text("mine")
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert cli.main(["notebooks", str(target)]) == 0
     out, err = capsys.readouterr()
     assert "pip install jupyterlab" in out and err.startswith(f"kept {target / 'rise.css'}")
     result = json.loads(out.splitlines()[-1])
-    assert result == {"directory": str(target), "written": NAMES[:2], "same": [], "changed": NAMES[2:]}
-    monkeypatch.setattr(cli, "find_spec", lambda name: object())
+    assert result == {"directory": str(target), "written": NAMES[:3], "same": [], "changed": NAMES[3:]}
+    monkeypatch.setattr(machine, "find_spec", lambda name: object())
     cli.main(["notebooks", str(target)])
     assert f"jupyter lab '{target}'" in capsys.readouterr().out
 

@@ -211,7 +211,7 @@ def _representations() -> list[str]:
             for k, shade in enumerate(shades)
         ]
         lines.append(svg.symbol(H, y - 38, "h", size=22))
-    return [*lines, svg.name(H - 12, 421, "representation h", anchor="end")]
+    return [*lines, svg.name(H + 8, 408, "representation h")]
 
 
 def _head() -> list[str]:

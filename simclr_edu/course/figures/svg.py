@@ -11,11 +11,9 @@ from torch import Tensor
 INK, FAINT, FILL, EDGE, PANEL = "#1B2A36", "#5A6772", "#EDF1F4", "#C9D1D8", "#FFFFFF"
 FONT = "'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 OUTLINE = f'fill="{FILL}" stroke="{INK}" stroke-width="1.5"'
-TEXT, SMALL, FINE = (
-    17,
-    16,
-    13,
-)  # sizes of letters; 17 of a picture 720 wide are 9 pixels on a telephone of 390
+TEXT, SMALL, FINE = 17, 16, 13  # sizes of letters
+# On a telephone letters grow: its sans-serif is as narrow as Arial, and leaves the room of a wider one.
+_LARGER = f"@media (max-width: 480px) {{ .t{TEXT} {{ font-size: 19px }} .t{SMALL} {{ font-size: 18px }} }}"
 
 
 def document(
@@ -41,6 +39,7 @@ def document(
         f' viewBox="0 0 {width} {height}" role="img" font-family="{FONT}" fill="{INK}">',
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(description)}</desc>",
+        f"<style>{_LARGER}</style>",
         f"<defs>{markers}</defs>",
         f'<rect x="1" y="1" width="{width - 2}" height="{height - 2}" rx="10" fill="{PANEL}"'
         f' stroke="{EDGE}"/>',
@@ -64,7 +63,8 @@ def text(
     weight = ' font-weight="bold"' if bold else ""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
     fill = "" if colour == INK else f' fill="{colour}"'
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size}"{weight}{place}{fill}>{escape(words)}</text>'
+    style = f'class="t{size}" font-size="{size}"{weight}{place}{fill}'
+    return f'<text x="{x:g}" y="{y:g}" {style}>{escape(words)}</text>'
 
 
 def name(x: float, y: float, words: str, anchor: str = "start", colour: str = INK) -> str:

@@ -21,13 +21,13 @@ def _settings() -> Iterator[None]:
     folder, errors = _folder(), np.geterr()
     try:
         torch.set_default_dtype(torch.float32)
-        torch.set_default_device("cpu")
+        _set_device(torch.device("cpu"))
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(1)  # the tensors are tiny; on a busy machine threads cost a hundred times more
         yield
     finally:
         torch.set_default_dtype(dtype)
-        torch.set_default_device(device)
+        _set_device(device)
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
         torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)
@@ -35,6 +35,12 @@ def _settings() -> Iterator[None]:
         np.seterr(**errors)
         if folder is not None and _folder() != folder:
             os.chdir(folder)
+
+
+def _set_device(device: torch.device) -> None:
+    """Set the default device only where it is another: even "cpu", once set, costs every call of torch."""
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
 
 
 def _folder() -> str | None:

@@ -11,7 +11,8 @@ from simclr_edu.course.exercises.kit import (
     between,
     generator,
 )
-from simclr_edu.course.exercises.temperature.weights import shares_of
+from simclr_edu.course.exercises.temperature.similarities import shift_cases
+from simclr_edu.course.exercises.temperature.weights import NOT_THE_LARGEST, shares_of, shifted_otherwise
 from simclr_edu.course.exercises.temperature.weights_properties import OF_SHARES
 
 
@@ -28,7 +29,7 @@ def _share_cases(seed: int) -> list[Arguments]:
     cases.append((torch.tensor([0.6, 0.99, 0.985, 0.2, -0.5]), 0.008))
     # The positive wins by 25: its weight is 1 in float32, and 1 minus it is 0.
     cases.append((torch.tensor([0.9, 0.4, 0.35, -0.2]), 0.02))
-    return cases
+    return cases + [(torch.cat([torch.tensor([0.97]), s]), temperature) for s, temperature in shift_cases()]
 
 
 def _share_by_autograd(similarities: Tensor, temperature: float) -> Tensor:
@@ -158,6 +159,7 @@ GRADIENT_SHARE = ComparedExercise(
                 for e in (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6)
             ),
         ),
+        Mistake(NOT_THE_LARGEST, tuple(lambda s, t, k=k: shifted_otherwise(s[1:], t)[k] for k in range(6))),
         Mistake(
             "At a small temperature exp(similarity / temperature) overflows in float32, and infinity over "
             "infinity is NaN. Shift the logits so that the largest is 0 first.",

@@ -14,4 +14,12 @@ def similarity_cases(seed: int) -> list[Arguments]:
         cases.append((similarities, temperature))
     # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
     cases.append((torch.tensor([0.99, 0.985, 0.2, -0.5]), 0.008))
-    return cases
+    return cases + shift_cases()
+
+
+def shift_cases() -> list[Arguments]:
+    """Where only a shift by the largest is safe: one by the smallest or by the mean overflows."""
+    return [
+        (torch.tensor([0.99, 0.985, 0.9]), 0.008),
+        (torch.tensor([0.99, 0.98, -0.9, -0.95]), 0.004),
+    ]

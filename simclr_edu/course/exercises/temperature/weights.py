@@ -19,6 +19,20 @@ def shares_of(powers: Tensor) -> Tensor:
     return powers / powers.sum()
 
 
+NOT_THE_LARGEST = (
+    "What was subtracted is not the largest logit, so exp() still overflows at a small temperature."
+)
+
+
+def shifted_otherwise(similarities: Tensor, temperature: float) -> tuple[Tensor, ...]:
+    """Weights with a shift by something other than the largest logit."""
+    logits = similarities / temperature
+    return tuple(
+        shares_of((logits - shift).exp())
+        for shift in (logits.mean(), logits.min(), -logits.min(), -logits.max(), logits.median(), logits[0])
+    )
+
+
 SOFTMAX_WEIGHTS = ComparedExercise(
     name="softmax_weights",
     parameters=("similarities", "temperature"),
@@ -69,6 +83,7 @@ SOFTMAX_WEIGHTS = ComparedExercise(
             "infinity is NaN. Shift the logits so that the largest is 0 first.",
             (lambda s, t: shares_of((s / t).exp()),),
         ),
+        Mistake(NOT_THE_LARGEST, tuple(lambda s, t, k=k: shifted_otherwise(s, t)[k] for k in range(6))),
         Mistake(
             "All the weight is on the largest similarity (a hard maximum). The softmax leaves some for the "
             "others.",

@@ -13,7 +13,8 @@ Lacks = Callable[[Function], str | None]
 
 
 def _of_candidates(f: Function, similarities: Tensor, temperature: float) -> Tensor:
-    return f(similarities.clone(), temperature).detach()  # type: ignore[no-any-return]
+    weights: Tensor = f(similarities.clone(), temperature)
+    return weights.detach()
 
 
 def _of_negatives(f: Function, similarities: Tensor, temperature: float) -> Tensor:
