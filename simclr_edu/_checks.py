@@ -94,7 +94,7 @@ def check_unit_images(value: object, name: str = "images") -> Tensor:
         raise TypeError(f"{name} must be floats in [0, 1], got torch.uint8: divide them by 255")
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (v.item() for v in torch.aminmax(x.detach()))
-        if math.isnan(high) or (low >= 0 and high > 2):
+        if not (math.isfinite(low) and math.isfinite(high)) or (low >= 0 and high > 2):
             raise ValueError(f"{name} must be floats in [0, 1], got values from {low:g} to {high:g}")
     return x
 

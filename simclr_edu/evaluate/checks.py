@@ -14,10 +14,11 @@ def check_features_pair(train_x: Tensor, test_x: Tensor) -> tuple[Tensor, Tensor
     """Train and test features as float32, finite and of one width and device."""
     pair = []
     for name, x in (("train_x", train_x), ("test_x", test_x)):
-        x = check_finite(check_matrix(x, name).detach(), name).float()
-        if not x.isfinite().all():
-            raise ValueError(f"{name} must lie in the range of float32, got larger values")
-        pair.append(x)
+        x = check_finite(check_matrix(x, name).detach(), name)
+        single = x.float()
+        if not single.isfinite().all() or (x.any() and not single.any()):
+            raise ValueError(f"{name} must lie in the range of float32, got larger or smaller values")
+        pair.append(single)
     train, test = pair
     check_same_width(train, test, "train_x", "test_x")
     return train, test

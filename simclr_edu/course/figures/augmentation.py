@@ -9,6 +9,7 @@ from simclr_edu.course.figures.inputs import (
     Images,
     as_names,
     as_pixels,
+    dimensions,
     percent,
     percent_axis,
     shape_of,
@@ -61,7 +62,7 @@ def augmentation_steps(
     if isinstance(steps, str) or not isinstance(steps, Sequence) or len(steps) == 0:
         raise ValueError("steps must be a non-empty list of pairs (name, images)")
     names = [str(name) for name, _ in steps]
-    rows = [as_pixels(images, f"images of step {name!r}") for name, images in steps]
+    rows = [as_pixels(images, f"images of step {str(name)[:40]!r}") for name, images in steps]
     if len({len(r) for r in rows}) > 1:
         raise ValueError(f"every step must show as many images, got {', '.join(str(len(r)) for r in rows)}")
     side = max(rows, key=lambda r: r.shape[1] * r.shape[2]).shape[1:3]
@@ -99,7 +100,7 @@ def colour_histograms(
     """
     crops = []
     for value, name in ((crop_a, "crop_a"), (crop_b, "crop_b")):
-        if getattr(value, "ndim", None) != 3:
+        if len(dimensions(value, name)) != 3:
             raise ValueError(f"{name} must be one image of shape (3, H, W), got {shape_of(value)}")
         crops.append(as_pixels(value[None], name)[0])
     names = as_names(names, "names", 2)

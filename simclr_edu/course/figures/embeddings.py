@@ -22,6 +22,7 @@ from simclr_edu.course.figures.inputs import (
     as_similarities,
     as_square,
     as_vector,
+    dimensions,
     percent,
     percent_axis,
     shape_of,
@@ -68,8 +69,8 @@ def neighbours_before_after(
     """
     q = as_pixels(queries, "queries")
     names = as_names(names, "names", 2)
-    shape = tuple(getattr(before, "shape", ()))
-    if len(shape) != 5 or shape[0] != len(q) or tuple(getattr(after, "shape", ())) != shape:
+    shape = dimensions(before, "before")
+    if len(shape) != 5 or shape[0] != len(q) or dimensions(after, "after") != shape:
         got = f"{shape_of(before)} and {shape_of(after)}"
         raise ValueError(f"before and after must both have shape ({len(q)}, K, 3, H, W), got {got}")
     if shape[3:] != q.shape[1:3]:

@@ -146,6 +146,16 @@ def shape_of(value: object) -> str:
     return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
 
 
+def dimensions(value: object, name: str) -> tuple[int, ...]:
+    """The shape of a tensor or array that is not empty; () for what has none."""
+    if isinstance(value, Tensor):
+        check_tensor(value, name)
+    shape = tuple(getattr(value, "shape", ()))
+    if 0 in shape:
+        raise ValueError(f"{name} must not be empty, got shape {shape}")
+    return shape
+
+
 def as_points(value: object) -> Array:
     p = as_array(value, "points")
     if p.ndim != 2 or p.shape[1] != 2:

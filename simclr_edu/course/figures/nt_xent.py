@@ -17,6 +17,7 @@ from simclr_edu.course.figures.inputs import (
     as_pixels,
     as_similarities,
     as_square,
+    dimensions,
     fixed_decimals,
     shape_of,
     short,
@@ -59,7 +60,7 @@ def nearest_neighbours(
         TypeError, ValueError: shapes that do not fit together.
     """
     q = as_pixels(queries, "queries")
-    shape = tuple(getattr(neighbours, "shape", ()))
+    shape = dimensions(neighbours, "neighbours")
     if len(shape) != 5 or shape[0] != len(q):
         raise ValueError(f"neighbours must have shape ({len(q)}, K, 3, H, W), got {shape_of(neighbours)}")
     k = shape[1]
