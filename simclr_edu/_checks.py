@@ -172,6 +172,9 @@ def within_range(x: Tensor, low: float = 1e-10, high: float = 1e15) -> Tensor:
 
 def is_far(x: Tensor, low: float = 1e-10, high: float = 1e15) -> bool:
     """Whether some row of ``x`` has a largest entry that is not zero and not from ``low`` to ``high``."""
+    if low == 0:  # several times quicker than a maximum for each row
+        least, most = torch.aminmax(x.detach())
+        return bool(most > high) or bool(least < -high)
     largest = torch.linalg.vector_norm(x.detach(), math.inf, dim=1)
     return bool(((largest > high) | ((largest > 0) & (largest < low))).any())
 
