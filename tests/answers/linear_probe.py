@@ -177,6 +177,10 @@ def train_mode(encoder, images, batch_size):
     return torch.cat(collect(encoder, images, batch_size))
 
 
+def in_half(encoder, images, batch_size):
+    return extract_no_grad(encoder, images, batch_size).half()
+
+
 def with_graph(encoder, images, batch_size):
     encoder.eval()
     return torch.cat([encoder(b / 255) for b in images.split(batch_size)])
@@ -434,6 +438,7 @@ WRONG = {
     ],
     "extract_features": [
         (train_mode, "in train mode"),
+        (in_half, "stay as the encoder makes them"),
         (with_graph, "hold the graph"),
         (drop_last, "last, smaller batch was dropped"),
         (not_scaled, "not divided by 255"),

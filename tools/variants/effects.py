@@ -55,10 +55,10 @@ def projection_head(answer: Answer, seed: int) -> str:
             return "wrong"
         shapes = {tuple(p.shape): p for p in head.parameters()}
         inside, hidden, out = sizes
-        if set(shapes) == {(hidden, inside), (out, hidden)}:
-            return "undecided"  # without biases
-        if set(shapes) != {(hidden, inside), (hidden,), (out, hidden), (out,)}:
+        if not {(hidden, inside), (out, hidden)} <= set(shapes):
             return "wrong"
+        if set(shapes) != {(hidden, inside), (hidden,), (out, hidden), (out,)}:
+            return "undecided"  # without a bias
         if not all(p.requires_grad for p in head.parameters()):
             return "wrong"
         h = torch.randn(6, inside, generator=_rng(seed))

@@ -78,6 +78,10 @@ def _extract(extract: Function, inputs: Arguments) -> Tensor:
             f"It must return features (N, D), but it returned a tensor {tuple(features.shape)} "
             f"{features.dtype}."
         )
+    if features.dtype != (made := next(encoder.parameters()).dtype):
+        raise Problem(
+            f"The features should stay as the encoder makes them, {made}, but are {features.dtype}."
+        )
     largest = max(encoder.batches, default=0)
     too_large = float(largest) if largest > batch_size else 0.0
     state = [t.detach().double().flatten() for t in encoder.state_dict().values()]

@@ -98,26 +98,23 @@ def _wrong_fact(f: Function) -> str | None:
 def _then(f: Function, seed: int) -> str | None:
     """Gradients; then one pair of opposite rows, for which the mean is exp(-24), far below 1e-8."""
     gradient_flows(f, _uniformity_cases(seed)[:2], ("z", "t"), _uniformity_loop, on_sphere=True)
-    pole = F.normalize(torch.randn(1, 3, generator=generator(1000 * seed + 9)), dim=1)
-    got = read_number(call_or_stop(f, (torch.cat([pole, -pole]), 6.0), ("z", "t")))
-    if not got.isfinite():
-        return (
-            "A remark: for two opposite rows and t = 6 it gives infinity or NaN, since 1 of each row with "
-            "itself "
-            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the "
-            "sum."
-        )
-    if not abs(float(got.detach()) + 24) < 0.1:
-        stop(
-            "Right for rows that are near each other, but a small number was added inside the logarithm, or "
-            "the "
-            "exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
-            f"{float(got.detach()):.4g}."
-        )
     default = inspect.signature(f).parameters.get("t")
     if default is not None and default.default not in (inspect.Parameter.empty, 2):
         stop(
             f"The values are right, but left out, t is {default.default!r}. Its default is 2, as in the stub."
+        )
+    pole = F.normalize(torch.randn(1, 3, generator=generator(1000 * seed + 9)), dim=1)
+    got = read_number(call_or_stop(f, (torch.cat([pole, -pole]), 6.0), ("z", "t")))
+    if not got.isfinite():
+        return (
+            "A remark: for two opposite rows and t = 6 it gives infinity or NaN: 1 for each row with itself "
+            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the sum."
+        )
+    if not abs(float(got.detach()) + 24) < 0.1:
+        stop(
+            "Right for rows that are near each other, but a small number was added inside the logarithm, or "
+            "the exponentials were cut off: for two opposite rows and t = 6 expected -24, got "
+            f"{float(got.detach()):.4g}."
         )
     return None
 
