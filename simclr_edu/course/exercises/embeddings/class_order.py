@@ -26,6 +26,7 @@ def _label_cases(seed: int) -> list[Arguments]:
         *cases,
         (torch.tensor([7, 2, 7, 12, 2, 5]),),  # classes need not be 0, 1, 2
         (torch.randint(0, 13, (40,), generator=rng),),  # nor be ten
+        (torch.randint(0, 12, (600,), generator=rng),),  # more than float16 can tell apart
     ]
 
 
@@ -35,9 +36,8 @@ def _explain_order(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     if got.dtype == wanted.dtype and got.ndim == 1 and len(got) < len(labels):
         missing = labels[[k for k in range(len(labels)) if k not in set(got.tolist())]].tolist()
         return (
-            f"Images of class {', '.join(map(str, sorted(set(missing))))} are missing. Are the classes "
-            f"counted by a "
-            "number in your code? labels.unique() gives those at hand."
+            f"Images of class {', '.join(map(str, sorted(set(missing))))} are missing. "
+            "Are the classes counted by a number in your code? labels.unique() gives those at hand."
         )
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return difference(got, wanted)

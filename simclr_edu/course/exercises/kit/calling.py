@@ -99,6 +99,8 @@ def _name_of_ours(frame: FrameType, event: str, argument: Any, ours: Sequence[st
         return None
     folder, file = os.path.split(frame.f_code.co_filename)  # for every call: Path would be slow
     name = frame.f_code.co_qualname
+    if file.startswith("_") and folder == _PACKAGE:
+        return None  # settings, checks and locks do nobody's work
     if folder == _PACKAGE:
         return f"{file.removesuffix('.py')}.{name.removesuffix('.__init__')}"
     if folder.startswith(_PACKAGE + os.sep) and not folder.startswith(

@@ -106,7 +106,7 @@ def _judge_training(head: nn.Module, used: Iterator[tuple[str, nn.Parameter]], h
     gradients = torch.autograd.grad(z.square().sum(), [h, *(p for _, p in named)], allow_unused=True)
     for name, gradient in zip(["h", *(name for name, _ in named)], gradients, strict=True):
         if gradient is None:
-            stop(f"The gradient does not reach {name}: something in forward detaches it." + asked)
+            stop(f"The gradient does not reach {name}: forward detaches it, or makes no use of it." + asked)
 
 
 def _judge_head(make: Function, sizes: Sizes, h: Tensor) -> None:
@@ -125,7 +125,7 @@ def _judge_head(make: Function, sizes: Sizes, h: Tensor) -> None:
             "registered." + asked
         )
     if len(seen.layers) < 2 and by_its_parameters(head, h, z, sizes):
-        _judge_training(head, ((n, p) for n, p in parameters if p.ndim == 2), h, asked)
+        _judge_training(head, iter(parameters), h, asked)
         return
     _judge_layers(seen, z, h, sizes, asked)
     _judge_between(seen, z, h, asked)

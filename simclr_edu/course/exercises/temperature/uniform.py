@@ -108,7 +108,7 @@ def _then(f: Function, seed: int) -> str | None:
     if not got.isfinite():
         return (
             "A remark: for two opposite rows and t = 6 it gives infinity or NaN: 1 for each row with itself "
-            "was added and taken off again, and exp(-24) got lost beside it. Leave those pairs out of the sum."
+            "was added and taken off, and exp(-24) got lost beside it. Leave those pairs out of the sum."
         )
     if not abs(float(got.detach()) + 24) < 0.1:
         stop(
