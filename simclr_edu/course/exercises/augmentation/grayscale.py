@@ -48,9 +48,8 @@ def _explain_gray(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
             return f"The weights must add up to 1. Yours, {shown}, add up to {total}."
         return (
             "The three channels are equal, but not a weighted sum of the pixel's red, green and blue: with "
-            "white "
-            "1, black 0 and every colour in proportion to its light, no power, rounding or other place "
-            "comes in."
+            "white 1, black 0 and every colour in proportion to its light, no power, rounding or other "
+            "place comes in."
         )
     if got.shape == wanted.shape and got.is_floating_point():
         return "The three channels of the result differ from each other, so it is not gray."

@@ -65,8 +65,7 @@ def _explain_neighbours(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     cosines = _cosines(queries, gallery)[row]
     return (
         f"For query {row} stands row {chosen} of the gallery in place {place}, at cosine "
-        f"{cosines[chosen]:.4g}; "
-        f"row {nearer} belongs there, at cosine {cosines[nearer]:.4g}."
+        f"{cosines[chosen]:.4g}; row {nearer} belongs there, at cosine {cosines[nearer]:.4g}."
     )
 
 

@@ -141,8 +141,8 @@ def _explain_features(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     if wrong and not got[4]:
         return (
             f"What went into the encoder is not images / 255: its pixels run from {got[5]:.4g} to "
-            f"{got[6]:.4g}, "
-            f"where {wanted[5]:.4g} to {wanted[6]:.4g} were due, or they are not in their places."
+            f"{got[6]:.4g}, where {wanted[5]:.4g} to {wanted[6]:.4g} were due, or they are not in their "
+            "places."
         )
     if wrong and equal.any(1).all():
         return f"{len(wrong)} of {right[0]} rows are those of another image: the order was lost."

@@ -58,8 +58,7 @@ class _Case:
         classes = f"classes {self.numbers}, " if self.classes else ""
         stop(
             f"{sentence}\n  Failing case: {len(self.labels)} labels, {classes}counts per class "
-            f"{self.counts}, "
-            f"fraction = {self.fraction}."
+            f"{self.counts}, fraction = {self.fraction}."
         )
         raise AssertionError
 
@@ -102,10 +101,9 @@ def _judge_members(indices: Tensor, case: _Case, got: list[int]) -> None:
         and chosen != set(range(len(chosen)))
     ):
         case.fail(
-            "These are positions within a class, not in labels: none is above "
-            f"{indices.max()}, and the largest class has {max(case.counts)} images. Translate them back to "
-            f"where "
-            "the class's images stand."
+            f"These are positions within a class, not in labels: none is above {indices.max()}, and the "
+            f"largest class has {max(case.counts)} images. Translate them back to where the class's images "
+            "stand."
         )
     if twice:
         first = int(indices.bincount().gt(1).nonzero()[0])
@@ -141,15 +139,13 @@ def _judge_counts(case: _Case, draws: list[list[int]]) -> None:
         missing = [n for n, g in zip(case.numbers, got, strict=True) if g == 0]
         case.fail(
             f"No label of class {', '.join(map(str, missing))} came back. Are the classes counted by a "
-            f"number in "
-            "your code? labels.unique() gives those at hand."
+            "number in your code? labels.unique() gives those at hand."
         )
     wrong = next(k for k, (g, d) in enumerate(zip(got, case.due, strict=True)) if not (abs(g - d) < 1))
     case.fail(
         f"The count is wrong, though drawn within each class: class {case.numbers[wrong]} got {got[wrong]} "
-        f"of "
-        f"{case.counts[wrong]}, where {shown[wrong]} are due (rounded either way, at least 1); all classes: "
-        f"{got}."
+        f"of {case.counts[wrong]}, where {shown[wrong]} are due (rounded either way, at least 1); all "
+        f"classes: {got}."
     )
 
 
@@ -167,8 +163,7 @@ def _judge_randomness(indices: Tensor, others: list[Tensor], case: _Case, got: l
     if len(set(case.counts)) == 1 and len(set(places)) == 1 and len(places) > 2:
         case.fail(
             f"Every class is drawn with the same random numbers: of each, the images at {list(places[0])} "
-            f"within "
-            "the class. Let one generator run on from class to class."
+            "within the class. Let one generator run on from class to class."
         )
 
 
@@ -206,8 +201,7 @@ def _examine(answer: Function, seed: int) -> str:
     _judge_subset(answer, _Case(1000 * seed, [16, 24, 40], 0.25, classes=(1, 4, 11)))
     return (
         "Stratified, repeatable from the generator, at least one label per class: tested with 3 to 13 "
-        "classes of "
-        "equal and of unequal size, and fractions from 0.1 to 1."
+        "classes of equal and of unequal size, and fractions from 0.1 to 1."
     )
 
 
@@ -217,8 +211,7 @@ LABEL_SUBSET = ExaminedExercise(
     asks="``f(labels, fraction, generator)``: indices of a stratified part of the labels",
     details=(
         "Of each class in ``labels``, however numbered, ``fraction`` of its images (rounded either way, at "
-        "least "
-        "1), drawn without replacement from ``generator``; the result is int64, in any order."
+        "least 1), drawn without replacement from ``generator``; the result is int64, in any order."
     ),
     difficulty=3,
     minutes=8,

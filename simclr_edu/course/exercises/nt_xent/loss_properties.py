@@ -43,8 +43,7 @@ def depends_on_direction(f: Function) -> str | None:
         return (
             "The loss changes when all embeddings are turned together (a rotation of the space): from "
             f"{before:.4g} to {after:.4g}. Dot products of rows of l2 length 1 stay the same: is something "
-            f"else "
-            "compared, or another norm taken?"
+            "else compared, or another norm taken?"
         )
     return None
 
@@ -55,8 +54,7 @@ def depends_on_order(f: Function) -> str | None:
     if _changed(before, after):
         return (
             f"The loss changes when the pairs are put in another order: from {before:.4g} to {after:.4g}. "
-            f"Every "
-            "pair counts in the same way."
+            "Every pair counts in the same way."
         )
     return None
 
@@ -67,8 +65,7 @@ def depends_on_sides(f: Function) -> str | None:
     if _changed(before, after):
         return (
             f"The loss changes when z1 and z2 change places: from {before:.4g} to {after:.4g}. Both views "
-            f"act as "
-            "anchors, in the same way."
+            "act as anchors, in the same way."
         )
     return None
 
@@ -110,8 +107,7 @@ def another_temperature(f: Function) -> str | None:
     )
     return (
         "With both views equal and pictures orthogonal the loss is ln(1 + 2(N - 1) exp(-1 / temperature)). "
-        "For yours, "
-        f"two pairs: {shown}."
+        f"For yours, two pairs: {shown}."
     )
 
 

@@ -44,14 +44,12 @@ def _explain_index(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
         if columns[column] != row:
             return (
                 f"Row {row} points at row {column}, and that one at row {columns[column]}. Two views of an "
-                f"image "
-                "are each other's positive, so each points back."
+                "image are each other's positive, so each points back."
             )
     row = next(k for k, (g, w) in enumerate(zip(columns, wanted.tolist(), strict=True)) if g != w)
     return (
         f"Row {row} is paired with row {columns[row]}, a view of another image: image {row} has its views "
-        f"in rows "
-        f"{row} and {row + len(columns) // 2}."
+        f"in rows {row} and {row + len(columns) // 2}."
     )
 
 

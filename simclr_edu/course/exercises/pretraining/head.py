@@ -147,10 +147,9 @@ PROJECTION_HEAD = ExaminedExercise(
     parameters=("in_dim", "hidden_dim", "out_dim"),
     asks="``make(in_dim, hidden_dim, out_dim)``: two linear layers, a ReLU between",
     details=(
-        "A class whose constructor takes the three widths will do as well, weights may be parameters of its "
-        "own, and BatchNorm after the first layer is allowed, before or after the ReLU. It maps h (B, "
-        "in_dim) "
-        "to z (B, out_dim) (Chen et al. 2020, section 4.2)."
+        "A class whose constructor takes the three widths will do as well, weights may be parameters of "
+        "its own, and BatchNorm after the first layer is allowed, before or after the ReLU. It maps h (B, "
+        "in_dim) to z (B, out_dim) (Chen et al. 2020, section 4.2)."
     ),
     difficulty=2,
     minutes=5,

@@ -115,14 +115,12 @@ def _explain_schedule(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
     if not agrees(right, first):
         said.append(
             f"The warm-up (steps 0 to {warmup - 1}) should rise in equal steps to base_lr; as parts of "
-            f"base_lr "
-            f"yours is {shown(first)}."
+            f"base_lr yours is {shown(first)}."
         )
     if not agrees(right, second):
         said.append(
             f"The decay (from step {warmup} on) should fall from base_lr to 0 as half a cosine, half-way at "
-            f"0.5; "
-            f"as parts of base_lr yours is {shown(second)}."
+            f"0.5; as parts of base_lr yours is {shown(second)}."
         )
     if len(said) == 1 and warmup:
         said.append("The other part is right.")

@@ -194,17 +194,14 @@ def _explain_step(inputs: Arguments, got: Tensor, wanted: Tensor) -> str:
             ratio = f", {factor:.4g} times as much" if factor.isfinite() else ""
             if name == "second":
                 return (
-                    "The first loss is right, but the second is not: the first update went elsewhere, since "
-                    "another "
-                    f"gradient was applied, or the second batch, of another size, was cut differently. "
-                    f"Expected "
-                    f"{w:.4f}, got {g:.4f}."
+                    "The first loss is right, but the second is not: the first update went elsewhere, "
+                    "since another gradient was applied, or the second batch, of another size, was cut "
+                    f"differently. Expected {w:.4f}, got {g:.4f}."
                 )
             return (
                 f"The loss of the {name} step differs: expected {w:.4f}, got {g:.4f}{ratio}. z of view 1 "
                 "and z of view 2 should go into the loss, row k of both from image k, and what it gives "
-                "should come "
-                "back as it is."
+                "should come back as it is."
             )
     if got[5:_BEGIN].any():
         frozen = "freezes parameters" if got[5 : 5 + _PARAMETERS].any() else "leaves it in evaluation mode"

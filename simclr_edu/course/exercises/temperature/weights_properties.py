@@ -55,8 +55,8 @@ def properties(what: str, of: Callable[[Function, Tensor, float], Tensor]) -> tu
             return None
         return (
             f"One number added to all similarities changes no {what}, since exp makes it a common factor; "
-            f"yours go "
-            f"from {show(got)} to {show(shifted)}. Is something done with the similarities besides exp?"
+            f"yours go from {show(got)} to {show(shifted)}. Is something done with the similarities besides "
+            "exp?"
         )
 
     def another_temperature(f: Function) -> str | None:
@@ -79,9 +79,8 @@ def positive_matters(f: Function) -> str | None:
     if _near(first, other):
         return None
     return (
-        "How the negatives share their gradient does not depend on the positive. With its similarity at 0.9 "
-        "yours "
-        f"are {show(first)}, at -0.9 {show(other)}."
+        "How the negatives share their gradient does not depend on the positive. With its similarity at "
+        f"0.9 yours are {show(first)}, at -0.9 {show(other)}."
     )
 
 
