@@ -31,4 +31,6 @@ def declare_operators() -> None:
     version = Path(spec.origin).with_name("version.py")
     if version.is_file() and re.search(r"\+cu\d", version.read_text(encoding="utf-8")):
         for name, schema in DETECTION_OPERATORS.items():
-            torch.library.define(name, schema)
+            # Twice is an error of torch's, and would be one of whoever imports torch here.
+            if not hasattr(torch.ops.torchvision, name.partition("::")[2]):
+                torch.library.define(name, schema)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,14 +48,22 @@ def declared(tmp_path, monkeypatch):
     def declare(cuda, version):
         names = []
         monkeypatch.setattr(torch.version, "cuda", cuda)
-        monkeypatch.setattr(torch.library, "define", lambda name, schema: names.append(name))
+        there = SimpleNamespace()
+        monkeypatch.setattr(torch, "ops", SimpleNamespace(torchvision=there))
+
+        def define(name, schema):
+            names.append(name)
+            setattr(there, name.partition("::")[2], schema)
+
+        monkeypatch.setattr(torch.library, "define", define)
         if version:
             (tmp_path / "version.py").write_text(f"__version__ = '{version}'\n")
         spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
         monkeypatch.setattr(
             simclr_edu_torchvision, "find_spec", lambda name: spec if version is not None else None
         )
-        simclr_edu_torchvision.declare_operators()
+        for _ in range(2):  # as where two installed packages name it
+            simclr_edu_torchvision.declare_operators()
         return names
 
     return declare

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simclr_edu._checks import check_choice, check_int
+from simclr_edu._checks import check_choice, check_int, check_seed
 from simclr_edu.course.interview.bank import (
     CHOICES,
     CORE_TOPICS,
@@ -150,14 +150,14 @@ def quiz(count: int = 10, seed: int = 0, topic: str | None = None) -> Quiz:
 
     Args:
         count: how many; fewer if there are not so many on the topic.
-        seed: of the draw, 0 or more.
+        seed: of the draw, 0 to 2^32 - 1.
         topic: one of :func:`topics`; all of them if not given.
 
     Raises:
         TypeError, ValueError: a number out of range, no such topic, or none of its questions has choices.
     """
     check_int(count, "count", 1)
-    rng = random.Random(check_int(seed, "seed", 0))
+    rng = random.Random(check_seed(seed))
     pool = [q for q in questions(topic) if q.choices]
     if not pool:
         raise ValueError(f"topic must be one with multiple-choice questions, got {topic!r}")
@@ -257,12 +257,12 @@ def mock_interview(seed: int = 0) -> MockInterview:
     once unless a part has no other left.
 
     Args:
-        seed: 0 or more.
+        seed: 0 to 2^32 - 1.
 
     Raises:
-        TypeError, ValueError: the seed is not a whole number, or negative.
+        TypeError, ValueError: the seed is not a whole number in that range.
     """
-    rng = random.Random(check_int(seed, "seed", 0))
+    rng = random.Random(check_seed(seed))
     slots = [(part, depth, minutes) for part, plans in AGENDA.items() for depth, minutes in rng.choice(plans)]
     core = _core_slots([(part, depth) for part, depth, _ in slots], rng)
     items: list[MockItem] = []
