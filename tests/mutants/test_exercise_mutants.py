@@ -6,7 +6,7 @@ from answers import WRONG
 from simclr_edu.course.exercises import EXERCISES
 from simclr_edu.course.exercises.kit import ComparedExercise
 
-SEEDS = (0, 11)
+SEEDS = (0, pytest.param(11, marks=pytest.mark.slow))
 COMPARED = [e for e in EXERCISES.values() if isinstance(e, ComparedExercise)]
 
 

@@ -26,11 +26,11 @@ def test_a_judge_refuses_what_does_nothing(exercise):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_generated_answers_are_judged_as_they_are(exercise, seed):
-    rates = try_on(exercise, wrong=12, right=6, seed=seed)
-    assert rates.right == 6 and rates.wrong == 12
+    rates = try_on(exercise, wrong=10, right=4, seed=seed)
+    assert rates.right == 4 and rates.wrong == 10
     assert not rates.refused, rates.refused[0]
     assert not rates.accepted, rates.accepted[0]
 

@@ -69,6 +69,7 @@ def test_pretrain_then_probe_on_a_folder_of_pictures(tmp_path, folder, capsys):
         assert 0 <= scores[name] <= 1
 
 
+@pytest.mark.slow
 def test_probe_of_published_weights_on_a_folder_of_pictures(tmp_path, folder, capsys, monkeypatch):
     """Random weights stand for the published ones, which no test can download."""
     from torchvision import models

@@ -91,6 +91,7 @@ def test_only_the_course_draws(library):
     assert users and {room_of(module) for module in users} == {"course"}
 
 
+@pytest.mark.slow
 def test_the_package_loads_no_library_of_the_course():
     code = (
         "import sys, simclr_edu, simclr_edu.simclr, simclr_edu.pretrain, simclr_edu.evaluate;"

@@ -369,7 +369,7 @@ def test_autocast_leaves_nt_xent_in_float32():
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [lambda: nt_xent, lambda: lambda a, b, t: NTXentLoss(t)(a, b)])
 def test_compile(backend, make):
     torch._dynamo.reset()
