@@ -8,6 +8,7 @@ from variants.programs import ANSWERS, programs, solutions
 EXERCISES = tuple(ANSWERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_answer_to_start_from_is_right(exercise):
     words = {program: judge(exercise, program, seed=3) for program in programs(exercise)}

@@ -7,6 +7,7 @@ import linecache
 import math
 import random
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -62,7 +63,8 @@ def judge(exercise: str, source: str, seed: int) -> str:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    with limited(), contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+    with limited(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             return decide(load(source), seed)
         except Exception:
