@@ -14,6 +14,7 @@ def similarity_cases(seed: int) -> list[Arguments]:
         cases.append((similarities, temperature))
     # A temperature below 0.0113: exp(1 / temperature) overflows in float32.
     cases.append((torch.tensor([0.99, 0.985, 0.2, -0.5]), 0.008))
+    cases.append((torch.tensor([0.6, -0.1, 0.3], dtype=torch.float64), 0.5))  # the dtype is the input's
     return cases + shift_cases()
 
 
