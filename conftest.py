@@ -18,11 +18,8 @@ def is_notebook(item):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if is_notebook(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        elif "mutants" in item.path.parts:
-            item.add_marker(pytest.mark.no_cover)  # mistakes made on purpose: they run what others measure
+    for item in filter(is_notebook, items):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around nbval, which starts and ends the notebook's kernel

@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 COVERAGE = BUILD / "coverage.json"
 # Percent of the package's lines that the tests run. Below the floor a whole idea has lost its tests.
-COVERAGE_FLOOR, COVERAGE_NAMED = 92, 90
+COVERAGE_FLOOR, COVERAGE_NAMED = 90, 90
 # Each step is the arguments of one run of this interpreter.
 STEPS: dict[str, tuple[str, ...]] = {
     "lint": ("-m", "ruff", "check", "."),
