@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from simclr_edu._checks import check_choice, check_kind, check_seed, check_tensor
-from simclr_edu.cores import usable_cores as usable_cores
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 # Entries of a matrix of similarities that are held at once: 64 MB in float32.

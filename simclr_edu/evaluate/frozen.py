@@ -73,8 +73,7 @@ def embed(
     Raises:
         TypeError: encoder or images are of the wrong kind.
         ValueError: images out of range, the encoder's output is not a finite matrix ``(B, D)``, or torch is
-        set
-            to products in less than float32 on a CPU.
+            set to products in less than float32 on a CPU.
     """
     check_encoder(encoder)
     check_images(images, "images", channels=None)

@@ -29,9 +29,7 @@ def as_folder(directory: str | os.PathLike[str]) -> Path:
     Raises:
         TypeError, ValueError: an empty name, or something that is no directory is in its place.
     """
-    if not isinstance(directory, str | os.PathLike):
-        raise TypeError(f"directory must be a path, got {type(directory).__name__}")
-    if not os.fspath(directory):
+    if isinstance(directory, str) and not directory:
         raise ValueError("directory must have a name, got ''; '.' is the current one")
     folder = check_path(directory, "directory")
     for path in (folder, *folder.parents):

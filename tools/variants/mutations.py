@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from variants.sites import changed_programs
+from variants.sites import changed_programs, is_module
 
 # Methods and functions that stand in for each other in a hurry.
 SIBLINGS = (
@@ -119,7 +119,7 @@ def _calls(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         if keyword.arg is not None:
             rest = node.keywords[:k] + node.keywords[k + 1 :]
             yield f"{keyword.arg}= left out", ast.Call(node.func, node.args, rest)
-    if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+    if isinstance(node.func, ast.Attribute) and not is_module(node.func.value):
         yield f".{node.func.attr}() left out", node.func.value
     elif len(node.args) == 1 and not isinstance(node.args[0], ast.Starred):
         yield "call left out", node.args[0]
@@ -129,10 +129,6 @@ def _calls(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords),
         )
         yield "last argument left out", ast.Call(node.func, node.args[:-1], node.keywords)
-
-
-def _is_module(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("torch", "F", "nn", "math", "np")
 
 
 def _subscripts(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -153,10 +149,10 @@ def _numerics(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
     name, subject = node.func.attr, node.func.value
-    if name == "log" and not _is_module(subject):
+    if name == "log" and not is_module(subject):
         small = ast.BinOp(subject, ast.Add(), ast.Constant(1e-8))
         yield "+ 1e-8 inside the log", ast.Call(ast.Attribute(small, "log", ast.Load()), [], [])
-    if name in ("log_softmax", "logsumexp") and not _is_module(subject):
+    if name in ("log_softmax", "logsumexp") and not is_module(subject):
         plain = "softmax" if name == "log_softmax" else "exp"
         inner = ast.Call(
             ast.Attribute(subject, plain, ast.Load()),

@@ -4,7 +4,7 @@ import ast
 import random
 from collections.abc import Iterator
 
-from variants.sites import changed_programs
+from variants.sites import changed_programs, is_module
 
 # Methods of a tensor that are functions of torch as well, with the same arguments.
 BOTH_WAYS = frozenset(
@@ -32,10 +32,6 @@ def _torch(name: str) -> ast.Attribute:
     return ast.Attribute(ast.Name("torch", ast.Load()), name, ast.Load())
 
 
-def _is_module(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("torch", "F", "nn", "math", "np")
-
-
 def _methods(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if (
         not isinstance(node, ast.Call)
@@ -44,7 +40,7 @@ def _methods(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     ):
         return
     name, subject = node.func.attr, node.func.value
-    if not _is_module(subject):
+    if not is_module(subject):
         yield f".{name} as a function", ast.Call(_torch(name), [subject, *node.args], node.keywords)
     elif isinstance(subject, ast.Name) and subject.id == "torch" and name != "where" and node.args:
         yield (

@@ -43,3 +43,8 @@ def changed_programs(source: str, change: Change) -> Iterator[tuple[str, str]]:
             new = list(change(_get(*slot)))[variant][1]
             _put(*slot, new)
             yield what, ast.unparse(ast.fix_missing_locations(again))
+
+
+def is_module(node: ast.AST) -> bool:
+    """Whether a node is one of the modules that an answer may use, as opposed to a tensor."""
+    return isinstance(node, ast.Name) and node.id in ("torch", "F", "nn", "math", "np")

@@ -25,8 +25,9 @@ from torch import nn
 from simclr_edu import __version__
 from simclr_edu._checks import check_int
 from simclr_edu.checkpoints import atomic_file
+from simclr_edu.cores import usable_cores
 from simclr_edu.data import ImageSet, load_images
-from simclr_edu.device import seeded, usable_cores
+from simclr_edu.device import seeded
 from simclr_edu.encoders import make_encoder
 from simclr_edu.evaluate import fine_tune
 from simclr_edu.home import ASSETS
